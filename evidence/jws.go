@@ -1,0 +1,158 @@
+package evidence
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+const (
+	headerBefore = `{"alg":"EdDSA","kid":"`
+	headerAfter  = `","typ":"evidence+jws"}`
+	headerSize   = len(headerBefore) + 43 + len(headerAfter)
+	sigSize      = 64
+)
+
+// ErrSignature is returned by [Unverified.Verify] for a signature that does not
+// verify under the key.
+var ErrSignature = errors.New("record: the signature does not verify under the key")
+
+// Sign checks r and returns its entry, signed by k.
+func Sign(r *Record, k *PrivateKey) ([]byte, error) {
+	payload, err := MarshalPayload(r)
+	if err != nil {
+		return nil, err
+	}
+	return SignPayload(payload, k)
+}
+
+// SignPayload signs a payload that was encoded elsewhere. It is [Sign] without
+// the check of form: what comes out parses only if payload does.
+func SignPayload(payload []byte, k *PrivateKey) ([]byte, error) {
+	opts := (&jose.SignerOptions{}).WithType("evidence+jws")
+	key := jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: k.ed, KeyID: k.pub.kid.String()}}
+	signer, err := jose.NewSigner(key, opts)
+	if err != nil {
+		return nil, fmt.Errorf("record: signing: %w", err)
+	}
+	jws, err := signer.Sign(payload)
+	if err != nil {
+		return nil, fmt.Errorf("record: signing: %w", err)
+	}
+	text, err := jws.CompactSerialize()
+	if err != nil {
+		return nil, fmt.Errorf("record: signing: %w", err)
+	}
+	if len(text) > MaxEntry {
+		return nil, fmt.Errorf("record: want an entry of at most %d bytes, found %d: put what is long into a payload", MaxEntry, len(text))
+	}
+	return []byte(text), nil
+}
+
+// Unverified is an entry whose form is right and whose signature nobody has
+// checked yet.
+type Unverified struct {
+	entry  []byte
+	id     ID
+	kid    Digest
+	sig    []byte
+	record *Record
+}
+
+// FormError says that an entry is not a record in the one form that there is.
+// Payload tells where: false, in the JWS around the payload.
+type FormError struct {
+	Payload bool
+	Err     error
+}
+
+func (e *FormError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *FormError) Unwrap() error { return e.Err }
+
+// Parse checks the form of an entry, without cryptography. Every error is a
+// *FormError, which wraps a *VersionError where the record is of a newer
+// version. The entry is kept, not copied.
+func Parse(entry []byte) (*Unverified, error) {
+	kid, payload, sig, err := split(entry)
+	if err != nil {
+		return nil, &FormError{Err: err}
+	}
+	r, err := ParsePayload(payload)
+	if err != nil {
+		return nil, &FormError{Payload: true, Err: err}
+	}
+	return &Unverified{entry: entry, id: IDOf(entry), kid: kid, sig: sig, record: r}, nil
+}
+
+func split(entry []byte) (kid Digest, payload, sig []byte, err error) {
+	if len(entry) > MaxEntry {
+		return kid, nil, nil, fmt.Errorf("JWS: want at most %d bytes, found %d", MaxEntry, len(entry))
+	}
+	head, rest, ok := bytes.Cut(entry, []byte{'.'})
+	body, tail, ok2 := bytes.Cut(rest, []byte{'.'})
+	if !ok || !ok2 || bytes.IndexByte(tail, '.') >= 0 {
+		return kid, nil, nil, errors.New("JWS: want three parts with a dot between them: a compact JWS")
+	}
+	if len(head) != base64.RawURLEncoding.EncodedLen(headerSize) {
+		return kid, nil, nil, fmt.Errorf("JWS: want exactly the header %s<kid>%s, found another", headerBefore, headerAfter)
+	}
+	header, err := decodeBase64url(string(head))
+	if err != nil {
+		return kid, nil, nil, fmt.Errorf("JWS: header: %w", err)
+	}
+	text, ok := bytes.CutPrefix(header, []byte(headerBefore))
+	text, ok2 = bytes.CutSuffix(text, []byte(headerAfter))
+	if !ok || !ok2 {
+		return kid, nil, nil, fmt.Errorf("JWS: want exactly the header %s<kid>%s, found another", headerBefore, headerAfter)
+	}
+	if kid, err = parseDigest(string(text)); err != nil {
+		return kid, nil, nil, fmt.Errorf("JWS: kid: %w", err)
+	}
+	if payload, err = decodeBase64url(string(body)); err != nil {
+		return kid, nil, nil, fmt.Errorf("JWS: payload: %w", err)
+	}
+	if sig, err = decodeBase64url(string(tail)); err != nil {
+		return kid, nil, nil, fmt.Errorf("JWS: signature: %w", err)
+	}
+	if len(sig) != sigSize {
+		return kid, nil, nil, fmt.Errorf("JWS: want a signature of %d bytes, found %d", sigSize, len(sig))
+	}
+	return kid, payload, sig, nil
+}
+
+// Entry returns the bytes of the entry. The caller must not change them.
+func (u *Unverified) Entry() []byte { return u.entry }
+
+// ID returns the evidence ID.
+func (u *Unverified) ID() ID { return u.id }
+
+// KeyID returns the thumbprint of the key that is said to have signed.
+func (u *Unverified) KeyID() Digest { return u.kid }
+
+// UnverifiedRecord returns what the entry says, whoever signed it.
+func (u *Unverified) UnverifiedRecord() *Record { return u.record }
+
+// Verify returns the record if k signed the entry, and ErrSignature otherwise.
+func (u *Unverified) Verify(k *PublicKey) (*Record, error) {
+	if k.kid != u.kid {
+		return nil, fmt.Errorf("%w: want key %s, found key %s", ErrSignature, k.kid, u.kid)
+	}
+	message := u.entry[:bytes.LastIndexByte(u.entry, '.')]
+	if !k.verify(message, u.sig) {
+		return nil, ErrSignature
+	}
+	return u.record, nil
+}
+
+// Placed is a record and where it stands in its log.
+type Placed struct {
+	Index  uint64
+	ID     ID
+	Entry  []byte
+	Record *Record
+}

@@ -1,0 +1,291 @@
+package evidence
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Version is the version of the record format that this package writes and
+// reads: the member v of every record.
+const Version = 1
+
+// Record is the payload of an entry. A zero member is absent.
+type Record struct {
+	Origin   string // the ledger that it is bound to
+	Kind     Kind   //
+	Run      RunID  // absent outside runs
+	Prev     ID     // on a line: the record before it on that line
+	About    ID     // beside the line: what it concerns
+	Cites    []ID   // on the line: records beside it that count from here on, where the body names them nowhere
+	Registry *int64 // the latest registry number; a registry record's own
+	Actor    string // who it speaks for
+	Time     Time   // the signer's clock
+	At       Time   // when it happened, as the transcript that it was imported from says
+	Body     Body   //
+	Ext      Object // members with reverse-DNS names
+}
+
+// Time is an instant in milliseconds since the Unix epoch. Its text form is RFC
+// 3339 in UTC with exactly three decimals: 2026-05-29T14:32:10.120Z. The zero
+// Time is absent.
+type Time int64
+
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// TimeOf truncates t to milliseconds.
+func TimeOf(t time.Time) Time { return Time(t.UnixMilli()) }
+
+// Std returns t as a time.Time in UTC.
+func (t Time) Std() time.Time { return time.UnixMilli(int64(t)).UTC() }
+
+// String returns the text form.
+func (t Time) String() string { return t.Std().Format(timeLayout) }
+
+// MarshalText is [Time.String]; a year outside 1970 to 9999 is an error.
+func (t Time) MarshalText() ([]byte, error) {
+	if t <= 0 || t.Std().Year() > 9999 {
+		return nil, fmt.Errorf("time: want a year from 1970 to 9999, found %d ms since the Unix epoch", int64(t))
+	}
+	return []byte(t.String()), nil
+}
+
+// UnmarshalText reads the text form and refuses any other spelling.
+func (t *Time) UnmarshalText(b []byte) error {
+	p, err := time.Parse(timeLayout, string(b))
+	if err != nil || len(b) != len(timeLayout) {
+		return fmt.Errorf("time: want the form %s, found %q", timeLayout, clip(b))
+	}
+	if *t = TimeOf(p); *t <= 0 {
+		return fmt.Errorf("time: want a time after 1970-01-01, found %q", b)
+	}
+	return nil
+}
+
+// Object is a JSON object, kept as it was written.
+type Object = jsontext.Value
+
+// Amounts are quantities by unit: "tokens", "tool_calls", "attempts", "wall_ms",
+// or a currency's micro-units ("usd_micro"). What is not priced is absent, not 0.
+type Amounts map[string]int64
+
+// wire is the order in which members are written.
+type wire struct {
+	V        int64          `json:"v"`
+	Origin   string         `json:"origin"`
+	Kind     Kind           `json:"kind"`
+	Registry *int64         `json:"registry,omitzero"`
+	Run      RunID          `json:"run,omitzero"`
+	Prev     ID             `json:"prev,omitzero"`
+	About    ID             `json:"about,omitzero"`
+	Cites    []ID           `json:"cites,omitzero"`
+	Actor    string         `json:"actor"`
+	Time     Time           `json:"time"`
+	At       Time           `json:"at,omitzero"`
+	Body     jsontext.Value `json:",embed"` // the body under its kind's name
+	Ext      Object         `json:"ext,omitzero"`
+}
+
+// MarshalPayload checks r and returns its payload: the JSON object that [Sign]
+// signs. Members are written in a fixed order without white space.
+func MarshalPayload(r *Record) ([]byte, error) {
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(r.Body, json.Deterministic(true))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.Kind, err)
+	}
+	inline := make([]byte, 0, len(body)+len(r.Kind)+8)
+	inline = append(inline, `{"`...)
+	inline = append(inline, r.Kind...)
+	inline = append(inline, `":`...)
+	inline = append(inline, body...)
+	inline = append(inline, '}')
+	w := wire{
+		V: Version, Origin: r.Origin, Kind: r.Kind, Registry: r.Registry, Run: r.Run, Prev: r.Prev, About: r.About,
+		Cites: r.Cites, Actor: r.Actor, Time: r.Time, At: r.At, Body: inline, Ext: r.Ext,
+	}
+	b, err := json.Marshal(&w)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.Kind, err)
+	}
+	return b, nil
+}
+
+// VersionError is returned for a record of a newer version: its inclusion can
+// be checked and nothing else.
+type VersionError struct{ V int64 }
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("record: want version %d, found %d: this program is older than the record", Version, e.V)
+}
+
+// ParsePayload reads a payload strictly: I-JSON, no unknown member, every rule
+// of form. It returns a *VersionError for a newer version.
+func ParsePayload(b []byte) (*Record, error) {
+	if err := scan(b); err != nil {
+		return nil, err
+	}
+	var w wire
+	if err := json.Unmarshal(b, &w); err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	if w.V != Version {
+		if w.V > Version {
+			return nil, &VersionError{w.V}
+		}
+		return nil, fmt.Errorf("record: want member v to be %d, found %d", Version, w.V)
+	}
+	rule, ok := kinds[w.Kind]
+	if !ok {
+		return nil, fmt.Errorf("record: want a kind of version %d, found %q", Version, clip([]byte(w.Kind)))
+	}
+	r := &Record{
+		Origin: w.Origin, Kind: w.Kind, Run: w.Run, Prev: w.Prev, About: w.About, Cites: w.Cites, Registry: w.Registry,
+		Actor: w.Actor, Time: w.Time, At: w.At, Ext: w.Ext, Body: rule.body(),
+	}
+	raw, err := onlyMember(w.Body, string(w.Kind))
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(raw, r.Body, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("record: %s: %w", w.Kind, err)
+	}
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// onlyMember returns the value of the one member that an inlined remainder may
+// hold: the body under its kind's name. All else in it is unknown.
+func onlyMember(rest jsontext.Value, name string) (jsontext.Value, error) {
+	d := jsontext.NewDecoder(bytes.NewReader(rest))
+	var body jsontext.Value
+	if len(rest) > 0 {
+		if _, err := d.ReadToken(); err != nil {
+			return nil, fmt.Errorf("record: %w", err)
+		}
+		for d.PeekKind() == '"' {
+			t, err := d.ReadToken()
+			if err != nil {
+				return nil, fmt.Errorf("record: %w", err)
+			}
+			if member := t.String(); member != name {
+				return nil, fmt.Errorf("record: unknown member %q in a record of kind %s", clip([]byte(member)), name)
+			}
+			v, err := d.ReadValue()
+			if err != nil {
+				return nil, fmt.Errorf("record: %w", err)
+			}
+			body = bytes.Clone(v)
+		}
+	}
+	if body == nil {
+		return nil, fmt.Errorf("record: want the body as member %q, found none", name)
+	}
+	return body, nil
+}
+
+// Check reports the first rule of form that r breaks.
+func (r *Record) Check() error {
+	c := &checker{}
+	r.check(c)
+	if c.err != nil {
+		return fmt.Errorf("record: %s: %w", r.Kind, c.err)
+	}
+	return nil
+}
+
+func (r *Record) check(c *checker) {
+	rule, ok := kinds[r.Kind]
+	if !ok {
+		c.fail("kind", "want a kind of version 1, found %q", clip([]byte(r.Kind)))
+		return
+	}
+	if r.Body == nil || r.Body.Kind() != r.Kind {
+		c.fail("kind", "want a body of the record's kind")
+		return
+	}
+	c.origin("origin", r.Origin)
+	c.identifier("actor", r.Actor)
+	c.require("time", !r.Time.absent())
+	c.time("time", r.Time)
+	c.time("at", r.At)
+	r.checkPlace(c, rule)
+	if (r.Registry != nil) != rule.registry {
+		c.fail("registry", "want it in records that open, resume, close, approve, judge, hand off or register, and in no other")
+	}
+	if r.Registry != nil {
+		c.count("registry", *r.Registry, 0)
+		c.require("registry", (*r.Registry == 0) == (r.Kind == KindLedgerCreated) || rule.place != Registry)
+	}
+	c.in(string(r.Kind), r.Body.check)
+	if r.Ext != nil {
+		checkExt(c, r.Ext)
+	}
+}
+
+func (r *Record) checkPlace(c *checker, rule kindRule) {
+	inRun := rule.place == Line || rule.place == Beside || rule.place == LineOrBeside
+	if inRun != (r.Run != "") {
+		c.fail("run", "want it in the records of a run and in no other")
+	}
+	if r.Run != "" {
+		if _, err := ParseRunID(string(r.Run)); err != nil {
+			c.fail("run", "%v", err)
+		}
+	}
+	prev, about := !r.Prev.IsZero(), !r.About.IsZero()
+	var ok bool
+	switch {
+	case r.Kind == KindRunOpened || r.Kind == KindLedgerCreated || rule.place == Outside:
+		ok = !prev && !about
+	case rule.place == Line || rule.place == Registry:
+		ok = prev && !about
+	case rule.place == Beside:
+		ok = !prev && about
+	case rule.place == LineOrBeside:
+		ok = prev != about
+	}
+	if !ok {
+		c.fail("prev", "want prev in a record of a line (but its first), about in one beside it, and never both")
+	}
+	if len(r.Cites) > 0 && (!inRun || about) {
+		c.fail("cites", "want it on the line of a run only")
+	}
+	c.ids("cites", r.Cites)
+}
+
+// OnLine reports whether r stands on the line of its run.
+func (r *Record) OnLine() bool { return r.Run != "" && r.About.IsZero() }
+
+func (t Time) absent() bool { return t == 0 }
+
+// errRunID says what a run ID looks like.
+var errRunID = errors.New(`run: want "run_" and a lowercase UUID (RFC 9562)`)
+
+// RunID names a run: "run_" followed by a UUID in lowercase (RFC 9562), such as
+// run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11.
+type RunID string
+
+// ParseRunID reads a run ID and refuses any other spelling.
+func ParseRunID(s string) (RunID, error) {
+	const n = len("run_") + 36
+	if len(s) != n || s[:4] != "run_" {
+		return "", fmt.Errorf("%w, found %q", errRunID, clip([]byte(s)))
+	}
+	for i, c := range []byte(s[4:]) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+		if dash != (c == '-') || !dash && !hex {
+			return "", fmt.Errorf("%w, found %q", errRunID, s)
+		}
+	}
+	return RunID(s), nil
+}
