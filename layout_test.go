@@ -1,0 +1,154 @@
+// Package ledgerd_test holds the tests of the repository as a whole: which
+// package may import which, that every package says what it is, and that the
+// documents show what the code does.
+package ledgerd_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// order is the layout of docs/design.md: a package imports only packages that
+// stand above it here. Packages of one line may import each other.
+var order = [][]string{
+	{"evidence"},
+	{"ledger/tlog"},
+	{"bundle"},
+	{"audit"},
+	{"checkpoint"},
+	{"ledger/pebblestore", "ledger/objectstore"},
+	{"ledger"},
+	{"handoff"},
+	{"runtime", "runtime/policy", "runtime/tools", "runtime/runtimetest"},
+	{"internal/api"},
+	{"client"},
+	{"internal/server"},
+	{"internal/*"},
+	{"cmd/*"},
+}
+
+const module = "ledgerd"
+
+// rank returns the line of order that a package stands in, -1 for none. A
+// package below a named one (audit/audittest) stands with it.
+func rank(pkg string) int {
+	rel := strings.TrimPrefix(pkg, module+"/")
+	best, length := -1, -1
+	for i, line := range order {
+		for _, name := range line {
+			prefix, wild := strings.CutSuffix(name, "*")
+			if rel == name || strings.HasPrefix(rel, name+"/") || wild && strings.HasPrefix(rel, prefix) {
+				if len(prefix) > length {
+					best, length = i, len(prefix)
+				}
+			}
+		}
+	}
+	return best
+}
+
+type goPackage struct {
+	ImportPath string
+	Doc        string
+	Name       string
+	Imports    []string
+	Deps       []string
+}
+
+func list(t *testing.T, args ...string) []goPackage {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list", "-json=ImportPath,Doc,Name,Imports,Deps"}, args...)...).Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var all []goPackage
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestImportsPointUpwards(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		if p.ImportPath == module {
+			continue
+		}
+		own := rank(p.ImportPath)
+		if own < 0 {
+			t.Errorf("%s stands in no line of the layout: give it one in docs/design.md and in this test", p.ImportPath)
+		}
+		for _, imp := range p.Imports {
+			if r := rank(imp); strings.HasPrefix(imp, module+"/") && r > own {
+				t.Errorf("%s imports %s, which stands below it", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
+// TestOneOwner: some dependencies have one importer, so that what they could do
+// to the rest is bounded.
+func TestOneOwner(t *testing.T) {
+	owners := map[string][]string{
+		"github.com/cockroachdb/pebble/v2": {"ledgerd/ledger/pebblestore"},
+		"github.com/go-jose/go-jose/v4":    {"ledgerd/evidence"},
+	}
+	for _, p := range list(t, "./...") {
+		for _, imp := range p.Imports {
+			for dep, allowed := range owners {
+				if (imp == dep || strings.HasPrefix(imp, dep+"/")) && !slices.Contains(allowed, p.ImportPath) {
+					t.Errorf("%s imports %s: only %v may", p.ImportPath, imp, allowed)
+				}
+			}
+		}
+	}
+}
+
+// TestPureCore: these do no I/O of their own, so they cannot import what does.
+func TestPureCore(t *testing.T) {
+	forbidden := []string{"net", "net/http", "os", "os/exec", "math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog"}
+	for _, p := range list(t, "./evidence", "./audit", "./bundle") {
+		for _, imp := range p.Imports {
+			if slices.Contains(forbidden, imp) {
+				t.Errorf("%s imports %s: it has no clock, randomness, disk or network", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
+// TestVerifyStandsAlone: the verifier trusts nothing of the operator's, and
+// carries none of the operator's code.
+func TestVerifyStandsAlone(t *testing.T) {
+	for _, dep := range list(t, "./cmd/verify")[0].Deps {
+		for _, no := range []string{"github.com/cockroachdb/", "ledgerd/runtime", "ledgerd/internal/server", "ledgerd/ledger/pebblestore"} {
+			if strings.HasPrefix(dep, no) {
+				t.Errorf("cmd/verify depends on %s", dep)
+			}
+		}
+		if dep == "ledgerd/ledger" {
+			t.Errorf("cmd/verify depends on %s: it needs the formats, not the store", dep)
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		if p.ImportPath != module && p.Doc == "" {
+			t.Errorf("%s has no package doc", p.ImportPath)
+		}
+	}
+}
