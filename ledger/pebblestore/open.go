@@ -1,0 +1,151 @@
+package pebblestore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Options says how a store is opened. The zero value is right for a daemon.
+type Options struct {
+	// FS is where files are, the operating system's if nil. Tests crash it.
+	FS vfs.FS
+	// Logger takes what Pebble has to say; slog.Default if nil.
+	Logger *slog.Logger
+	// Fatal ends the process once Pebble cannot go on: its state in memory is
+	// not to be trusted any more. It must not return. nil: os.Exit(70).
+	Fatal func(message string)
+	// MinFree is the free space, in bytes, below which batches are refused:
+	// 512 MiB if 0. It has to hold the memtables, their flush, and the output
+	// of one compaction.
+	MinFree uint64
+	// MemTableBytes is the size of a memtable, 32 MiB if 0.
+	MemTableBytes uint64
+	// CacheBytes is the size of Pebble's block cache, 16 MiB if 0.
+	CacheBytes int64
+	// MustExist refuses to make a new store.
+	MustExist bool
+	// ReadOnly opens the store without changing a file.
+	ReadOnly bool
+}
+
+const (
+	defaultMinFree  = 512 << 20
+	defaultMemTable = 32 << 20
+	defaultCache    = 16 << 20
+	exitInternal    = 70 // EX_SOFTWARE
+)
+
+// ErrLocked: another process, or another Store of this one, holds the directory.
+var ErrLocked = errors.New("another process has the store open")
+
+// Open opens the store in a directory, and makes it where there is none.
+func Open(dir string, o Options) (*Store, error) {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.MinFree == 0 {
+		o.MinFree = defaultMinFree
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = defaultMemTable
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = defaultCache
+	}
+	if !o.ReadOnly && !o.MustExist {
+		if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("open store: %w", err)
+		}
+	}
+	// Pebble would take the lock as well, but its error does not say which
+	// of the many files that it opens is somebody else's.
+	lock, err := pebble.LockDirectory(dir, o.FS)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("open store: there is none in %s: %w", dir, err)
+		}
+		return nil, fmt.Errorf("open store in %s: %w: %w", dir, ErrLocked, err)
+	}
+	po := o.pebble()
+	po.Lock = lock
+	db, err := pebble.Open(dir, po)
+	if err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("open store in %s: %w", dir, err)
+	}
+	s := &Store{db: db, lock: lock, fs: o.FS, dir: dir, minFree: o.MinFree, readOnly: o.ReadOnly}
+	if err := s.checkFormat(); err != nil {
+		_ = s.Close()
+		return nil, fmt.Errorf("open store in %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+// compression is Snappy where tables are short-lived, and zstd where they stay.
+var compression = func() pebble.DBCompressionSettings {
+	s := pebble.UniformDBCompressionSettings(block.FastestCompression)
+	s.Name = "ledgerd"
+	s.Levels[len(s.Levels)-1] = sstable.ZstdCompression
+	return s
+}()
+
+func (o *Options) pebble() *pebble.Options {
+	po := &pebble.Options{
+		FS: o.FS,
+		// The default cannot tell a torn tail of the write-ahead log from its
+		// end.
+		FormatMajorVersion:          pebble.FormatNewest,
+		Logger:                      logger{o.Logger, o.Fatal},
+		MemTableSize:                o.MemTableBytes,
+		MemTableStopWritesThreshold: 4,
+		CacheSize:                   o.CacheBytes,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
+		ErrorIfNotExists:            o.MustExist || o.ReadOnly,
+		ReadOnly:                    o.ReadOnly,
+	}
+	po.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return compression })
+	for i := range po.Levels {
+		// Most lookups of a hash or a uniqueness key are for one that is not
+		// there: ten bits a key keep these off the disk.
+		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		po.Levels[i].BlockSize = 32 << 10
+	}
+	return po
+}
+
+// logger hands Pebble's words to slog.
+type logger struct {
+	log   *slog.Logger
+	fatal func(string)
+}
+
+func (l logger) Infof(format string, args ...any) {
+	l.log.Debug("pebble", "message", fmt.Sprintf(format, args...))
+}
+
+func (l logger) Errorf(format string, args ...any) {
+	l.log.Error("pebble", "message", fmt.Sprintf(format, args...))
+}
+
+// Fatalf ends the process: without a flush and without a close, either of which
+// could make durable what nobody may rely on.
+func (l logger) Fatalf(format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
+	l.log.Error("the store cannot go on, ending the process", "message", message)
+	if l.fatal != nil {
+		l.fatal(message)
+		panic("pebblestore: Options.Fatal returned: " + message)
+	}
+	os.Exit(exitInternal)
+}
