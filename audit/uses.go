@@ -1,0 +1,84 @@
+package audit
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+
+	"ledgerd/evidence"
+)
+
+// The first byte of a use: what is used up.
+const (
+	useKey        = 'k' // an idempotency key, in its run
+	useExecution  = 'x' // an attempt, of its authorization
+	useApproval   = 'a' // an approval
+	useEscalation = 'e' // an escalated authorization's answer
+	useOffer      = 'o' // an offer's acceptance
+	useAcceptance = 'c' // an acceptance's run
+	useRun        = 'r' // a run ID
+	useNumber     = 'n' // a registry number
+)
+
+// Uses returns what rec uses up: opaque keys, each of which may stand in one
+// record of a ledger. Admission stores them as rows, and the audit of a whole
+// log keeps them as a set; both refuse the second record with a key of the
+// first.
+//
+//	idempotency key  of an authorization, in its run; not again where it uses an approval
+//	approval         by the authorization that uses it
+//	escalation       an escalated authorization is answered by one authorization,
+//	                 however many humans approved it
+//	attempt          an execution for an authorization and attempt
+//	offer            an acceptance of it
+//	acceptance       a run that continues it
+//	run              its run.opened
+//	number           of the registry
+func Uses(rec *evidence.Record) []string {
+	switch b := rec.Body.(type) {
+	case *evidence.RunOpened:
+		uses := []string{use(useRun, packRun(rec.Run))}
+		if !b.Acceptance.IsZero() {
+			uses = append(uses, use(useAcceptance, b.Acceptance[:]))
+		}
+		return uses
+	case *evidence.Authorization:
+		if !b.Approval.IsZero() {
+			return []string{use(useApproval, b.Approval[:]), use(useEscalation, b.Escalated[:])}
+		}
+		return []string{use(useKey, append(packRun(rec.Run), b.IdempotencyKey...))}
+	case *evidence.Execution:
+		return []string{use(useExecution, binary.BigEndian.AppendUint64(b.Authorization[:], uint64(b.Attempt)))}
+	case *evidence.HandoffAccepted:
+		return []string{use(useOffer, b.Offer[:])}
+	case *evidence.LedgerCreated, *evidence.ActorRegistered, *evidence.ActorRevoked:
+		return []string{use(useNumber, binary.BigEndian.AppendUint64(nil, uint64(*rec.Registry)))}
+	}
+	return nil
+}
+
+func use(what byte, key []byte) string {
+	b := make([]byte, 1, 1+len(key))
+	b[0] = what
+	return string(append(b, key...))
+}
+
+// inRun reports whether a use can only be repeated by a record of the same run:
+// then it need not be remembered once the run is closed. (An execution that
+// names another run's authorization breaks the rule authorized.)
+func inRun(use string) bool {
+	switch use[0] {
+	case useKey, useExecution, useApproval, useEscalation:
+		return true
+	}
+	return false
+}
+
+// packRun returns the 16 bytes of the UUID in a valid run ID.
+func packRun(run evidence.RunID) []byte {
+	b, err := hex.DecodeString(strings.ReplaceAll(strings.TrimPrefix(string(run), "run_"), "-", ""))
+	if err != nil {
+		return []byte(run) // not a valid run ID: no record has one
+	}
+	return b
+}
