@@ -36,7 +36,7 @@ func config(t testing.TB) tlog.Config {
 func open(t testing.TB, dir string, o pebblestore.Options) *pebblestore.Store {
 	t.Helper()
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		o.Logger = quiet
 	}
 	s, err := pebblestore.Open(dir, o)
 	if err != nil {
@@ -44,6 +44,8 @@ func open(t testing.TB, dir string, o pebblestore.Options) *pebblestore.Store {
 	}
 	return s
 }
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 func entry(i int) []byte { return fmt.Appendf(nil, "entry %d", i) }
 

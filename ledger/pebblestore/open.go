@@ -64,17 +64,17 @@ func Open(dir string, o Options) (*Store, error) {
 		o.CacheBytes = defaultCache
 	}
 	if !o.ReadOnly && !o.MustExist {
-		if err := o.FS.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("open store: %w", err)
+		if err := makeDir(o.FS, dir); err != nil {
+			return nil, fmt.Errorf("open store: make its directory: %w", err)
 		}
 	}
-	// Pebble would take the lock as well, but its error does not say which
-	// of the many files that it opens is somebody else's.
+	if _, err := o.FS.Stat(dir); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	// Pebble would take the lock as well, but its error does not say that it
+	// is the lock which somebody else has.
 	lock, err := pebble.LockDirectory(dir, o.FS)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("open store: there is none in %s: %w", dir, err)
-		}
 		return nil, fmt.Errorf("open store in %s: %w: %w", dir, ErrLocked, err)
 	}
 	po := o.pebble()
@@ -102,7 +102,7 @@ var compression = func() pebble.DBCompressionSettings {
 
 func (o *Options) pebble() *pebble.Options {
 	po := &pebble.Options{
-		FS: o.FS,
+		FS: inOrder{o.FS},
 		// The default cannot tell a torn tail of the write-ahead log from its
 		// end.
 		FormatMajorVersion:          pebble.FormatNewest,

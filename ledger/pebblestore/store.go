@@ -57,11 +57,15 @@ func (s *Store) checkFormat() error {
 	case !errors.Is(err, pebble.ErrNotFound):
 		return err
 	}
-	if head, err := s.get(headKey); err == nil {
-		return fmt.Errorf("it has a tree head of %d bytes, but no format: it is no ledger", len(head))
+	it, err := s.db.NewIter(nil)
+	if err != nil {
+		return err
 	}
-	if s.readOnly {
-		return nil
+	if it.First() {
+		return errors.Join(fmt.Errorf("expected a store of format %q, found one of something else, whose first key is %q", formatValue, it.Key()), it.Close())
+	}
+	if err := it.Close(); err != nil || s.readOnly {
+		return err
 	}
 	return s.db.Set(formatKey, []byte(formatValue), pebble.Sync)
 }
