@@ -1,11 +1,9 @@
 package evidence
 
 import (
-	"bytes"
 	"fmt"
+	"slices"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Bounds of form, from docs/record-format.md.
@@ -18,22 +16,28 @@ const (
 
 // checker keeps the first rule of form that is broken and where.
 type checker struct {
-	path []string
-	err  error
+	trail trail
+	err   error
 }
 
 func (c *checker) fail(member, format string, args ...any) {
-	if c.err != nil {
-		return
-	}
-	where := strings.Join(append(c.path, member), "/")
-	c.err = fmt.Errorf("%s: %s", where, fmt.Sprintf(format, args...))
+	c.in(member, func(c *checker) { c.broken(fmt.Errorf(format, args...)) })
 }
 
-func (c *checker) in(member string, check func(*checker)) {
-	c.path = append(c.path, member)
+// broken is fail for the part that is being checked as a whole.
+func (c *checker) broken(err error) {
+	if c.err == nil {
+		c.err = fmt.Errorf("%s: %w", c.trail, err)
+	}
+}
+
+func (c *checker) in(member string, check func(*checker)) { c.item(member, -1, check) }
+
+// item is in for element i of a list.
+func (c *checker) item(member string, i int, check func(*checker)) {
+	c.trail = append(c.trail, step{member, i})
 	check(c)
-	c.path = c.path[:len(c.path)-1]
+	c.trail = c.trail[:len(c.trail)-1]
 }
 
 func (c *checker) require(member string, ok bool) {
@@ -51,8 +55,12 @@ func (c *checker) only(member string, present, allowed bool, when string) {
 // identifier: 1 to 256 bytes of printable ASCII without spaces.
 func (c *checker) identifier(member, s string) {
 	if !validIdentifier(s) {
-		c.fail(member, "want 1 to %d bytes of printable ASCII without spaces, found %q", maxIdentifier, clip([]byte(s)))
+		c.fail(member, "%w", identifierError(s))
 	}
+}
+
+func identifierError(s string) error {
+	return fmt.Errorf("want 1 to %d bytes of printable ASCII without spaces, found %q", maxIdentifier, clip([]byte(s)))
 }
 
 func (c *checker) optional(member, s string) {
@@ -63,7 +71,9 @@ func (c *checker) optional(member, s string) {
 
 func (c *checker) identifiers(member string, list []string) {
 	for i, s := range list {
-		c.identifier(fmt.Sprintf("%s/%d", member, i), s)
+		if !validIdentifier(s) {
+			c.item(member, i, func(c *checker) { c.broken(identifierError(s)) })
+		}
 	}
 }
 
@@ -88,12 +98,24 @@ func (c *checker) origin(member, s string) {
 }
 
 func (c *checker) ids(member string, list []ID) {
-	seen := make(map[ID]bool, len(list))
+	var seen map[ID]bool
 	for i, id := range list {
-		if id.IsZero() || seen[id] {
-			c.fail(fmt.Sprintf("%s/%d", member, i), "want each record once, found %s again", id)
+		again := seen[id]
+		if i < 8 { // among a few, comparing is faster than a map
+			again = slices.Contains(list[:i], id)
+		} else {
+			if seen == nil {
+				seen = make(map[ID]bool, len(list))
+				for _, before := range list[:i] {
+					seen[before] = true
+				}
+				again = seen[id]
+			}
+			seen[id] = true
 		}
-		seen[id] = true
+		if id.IsZero() || again {
+			c.item(member, i, func(c *checker) { c.broken(fmt.Errorf("want each record once, found %s again", id)) })
+		}
 	}
 }
 
@@ -119,7 +141,9 @@ func (c *checker) amounts(member string, a Amounts) {
 		if !validUnit(unit) {
 			c.fail(member, `want tokens, tool_calls, attempts, wall_ms or a currency such as usd_micro, found %q`, clip([]byte(unit)))
 		}
-		c.count(member+"/"+unit, n, 0)
+		if n < 0 || n > maxInteger {
+			c.in(member, func(c *checker) { c.count(unit, n, 0) })
+		}
 	}
 }
 
@@ -144,21 +168,35 @@ func (c *checker) commitment(member string, m *Commitment) {
 	if m == nil {
 		return
 	}
-	c.require(member+"/commit", !m.Commit.IsZero())
-	c.count(member+"/size", m.Size, 0)
-	c.identifier(member+"/media", m.Media)
+	c.in(member, m.check)
 }
 
-func (c *checker) object(member string, o Object) {
-	if o == nil {
+// object checks a free-form object that stands at the given depth of a record:
+// I-JSON with a member, and nothing around it.
+func (c *checker) object(member string, o Object, depth int, names func(name []byte) error) {
+	if len(o) == 0 {
 		return
 	}
-	if o.Kind() != '{' || bytes.Equal(bytes.TrimSpace(o), []byte("{}")) {
-		c.fail(member, "want a JSON object with a member")
-		return
-	}
-	if err := scanFree(o); err != nil {
-		c.fail(member, "%v", err)
+	s := &scanner{in: o, depth: depth}
+	var seen nameSet
+	n, err := s.object(func(name []byte) error {
+		if !seen.add(name) {
+			return s.errorf("want each member once, found %q again", clip(name))
+		}
+		if names != nil {
+			if err := names(name); err != nil {
+				return err
+			}
+		}
+		return s.any()
+	})
+	switch {
+	case err != nil:
+		c.fail(member, "%w", err)
+	case n == 0:
+		c.fail(member, "want no empty object: what is absent is not written")
+	case s.at != len(o):
+		c.fail(member, "want nothing after the object, found %d bytes", len(o)-s.at)
 	}
 }
 
@@ -171,31 +209,16 @@ func oneOf[T ~string](c *checker, member string, v T, allowed ...T) {
 	c.fail(member, "want one of %q, found %q", allowed, clip([]byte(v)))
 }
 
-// checkExt: an object whose member names carry a reverse-DNS prefix.
-func checkExt(c *checker, ext Object) {
-	c.object("ext", ext)
-	if c.err != nil {
-		return
-	}
-	d := jsontext.NewDecoder(bytes.NewReader(ext))
-	if _, err := d.ReadToken(); err != nil {
-		c.fail("ext", "%v", err)
-		return
-	}
-	for d.PeekKind() == '"' {
-		t, err := d.ReadToken()
-		if err != nil {
-			c.fail("ext", "%v", err)
-			return
-		}
-		name := t.String()
+// public: the members of an input or output that a tool declares public.
+func (c *checker) public(member string, o Object) { c.object(member, o, 2, nil) }
+
+// ext: an object whose member names carry a reverse-DNS prefix.
+func (c *checker) ext(o Object) {
+	c.object("ext", o, 1, func(b []byte) error {
+		name := string(b)
 		if host, rest, ok := strings.Cut(name, "."); !validIdentifier(name) || !ok || host == "" || rest == "" {
-			c.fail("ext", "want member names with a reverse-DNS prefix such as com.example.trace, found %q", clip([]byte(name)))
-			return
+			return fmt.Errorf("want member names with a reverse-DNS prefix such as com.example.trace, found %q", clip(b))
 		}
-		if err := d.SkipValue(); err != nil {
-			c.fail("ext", "%v", err)
-			return
-		}
-	}
+		return nil
+	})
 }

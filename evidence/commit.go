@@ -17,6 +17,12 @@ type Commitment struct {
 	Media  string `json:"media"`
 }
 
+func (m *Commitment) check(c *checker) {
+	c.require("commit", !m.Commit.IsZero())
+	c.count("size", m.Size, 0)
+	c.identifier("media", m.Media)
+}
+
 // Payload is what a commitment hides, with the salt that opens it.
 type Payload struct {
 	Salt  [SaltSize]byte

@@ -1,10 +1,10 @@
 package evidence
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"strings"
 )
 
 // ID names a record by the RFC 6962 leaf hash of its entry:
@@ -35,16 +35,18 @@ func ParseID(s string) (ID, error) {
 func (id ID) IsZero() bool { return id == ID{} }
 
 // String returns "ev_" and the base64url of the hash.
-func (id ID) String() string {
-	return idPrefix + base64.RawURLEncoding.EncodeToString(id[:])
+func (id ID) String() string { return string(id.append(nil)) }
+
+func (id *ID) append(b []byte) []byte {
+	return base64.RawURLEncoding.AppendEncode(append(b, idPrefix...), id[:])
 }
 
 // MarshalText is [ID.String].
-func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+func (id ID) MarshalText() ([]byte, error) { return id.append(nil), nil }
 
 // UnmarshalText is [ParseID].
 func (id *ID) UnmarshalText(b []byte) error {
-	rest, ok := strings.CutPrefix(string(b), idPrefix)
+	rest, ok := bytes.CutPrefix(b, []byte(idPrefix))
 	if !ok {
 		return fmt.Errorf("evidence ID: want %q and 43 base64url characters, found %q", idPrefix, clip(b))
 	}
@@ -60,53 +62,55 @@ func (id *ID) UnmarshalText(b []byte) error {
 type Digest [32]byte
 
 // ParseDigest reads the text form of a digest and refuses any other spelling.
-func ParseDigest(s string) (Digest, error) { return parseDigest(s) }
+func ParseDigest(s string) (Digest, error) { return parseDigest([]byte(s)) }
 
 // IsZero reports whether d is absent.
 func (d Digest) IsZero() bool { return d == Digest{} }
 
 // String returns the base64url of d.
-func (d Digest) String() string { return base64.RawURLEncoding.EncodeToString(d[:]) }
+func (d Digest) String() string { return string(d.append(nil)) }
+
+func (d *Digest) append(b []byte) []byte { return base64.RawURLEncoding.AppendEncode(b, d[:]) }
 
 // MarshalText is [Digest.String].
-func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+func (d Digest) MarshalText() ([]byte, error) { return d.append(nil), nil }
 
 // UnmarshalText is [ParseDigest].
 func (d *Digest) UnmarshalText(b []byte) (err error) {
-	*d, err = parseDigest(string(b))
+	*d, err = parseDigest(b)
 	return err
 }
 
-func parseDigest(s string) (d [32]byte, err error) {
-	if len(s) != 43 {
-		return d, fmt.Errorf("want 43 base64url characters (32 bytes), found %d characters", len(s))
+func parseDigest(text []byte) (d [32]byte, err error) {
+	if len(text) != 43 {
+		return d, fmt.Errorf("want 43 base64url characters (32 bytes), found %d characters", len(text))
 	}
-	b, err := decodeBase64url(s)
-	if err != nil {
+	if _, err := appendBase64url(d[:0], text); err != nil {
 		return d, err
 	}
-	copy(d[:], b)
 	if d == [32]byte{} {
 		return d, fmt.Errorf("want a hash, found 32 zero bytes")
 	}
 	return d, nil
 }
 
-// decodeBase64url accepts one spelling of each byte string: RFC 4648 section 5
+// appendBase64url accepts one spelling of each byte string: RFC 4648 section 5
 // without padding, white space or non-zero trailing bits. The Strict decoder of
 // the standard library still skips CR and LF, so the alphabet is checked first.
-func decodeBase64url(s string) ([]byte, error) {
-	for i := range len(s) {
-		if !base64urlAlphabet[s[i]] {
-			return nil, fmt.Errorf("want base64url without padding, found byte 0x%02x at offset %d", s[i], i)
+func appendBase64url(to, text []byte) ([]byte, error) {
+	for i, c := range text {
+		if !base64urlAlphabet[c] {
+			return to, fmt.Errorf("want base64url without padding, found byte 0x%02x at offset %d", c, i)
 		}
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	b, err := strictBase64url.AppendDecode(to, text)
 	if err != nil {
-		return nil, fmt.Errorf("want canonical base64url: %w", err)
+		return to, fmt.Errorf("want canonical base64url: %w", err)
 	}
 	return b, nil
 }
+
+var strictBase64url = base64.RawURLEncoding.Strict()
 
 var base64urlAlphabet = func() (t [256]bool) {
 	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {

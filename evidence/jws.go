@@ -101,7 +101,7 @@ func split(entry []byte) (kid Digest, payload, sig []byte, err error) {
 	if len(head) != base64.RawURLEncoding.EncodedLen(headerSize) {
 		return kid, nil, nil, fmt.Errorf("JWS: want exactly the header %s<kid>%s, found another", headerBefore, headerAfter)
 	}
-	header, err := decodeBase64url(string(head))
+	header, err := appendBase64url(make([]byte, 0, headerSize), head)
 	if err != nil {
 		return kid, nil, nil, fmt.Errorf("JWS: header: %w", err)
 	}
@@ -110,13 +110,13 @@ func split(entry []byte) (kid Digest, payload, sig []byte, err error) {
 	if !ok || !ok2 {
 		return kid, nil, nil, fmt.Errorf("JWS: want exactly the header %s<kid>%s, found another", headerBefore, headerAfter)
 	}
-	if kid, err = parseDigest(string(text)); err != nil {
+	if kid, err = parseDigest(text); err != nil {
 		return kid, nil, nil, fmt.Errorf("JWS: kid: %w", err)
 	}
-	if payload, err = decodeBase64url(string(body)); err != nil {
+	if payload, err = appendBase64url(make([]byte, 0, len(body)), body); err != nil {
 		return kid, nil, nil, fmt.Errorf("JWS: payload: %w", err)
 	}
-	if sig, err = decodeBase64url(string(tail)); err != nil {
+	if sig, err = appendBase64url(nil, tail); err != nil {
 		return kid, nil, nil, fmt.Errorf("JWS: signature: %w", err)
 	}
 	if len(sig) != sigSize {

@@ -87,7 +87,7 @@ func ParsePrivateJWK(b []byte) (*PrivateKey, error) {
 	if err := json.Unmarshal(b, &w, json.RejectUnknownMembers(true)); err != nil {
 		return nil, errors.New("key: want a private JWK with members kty, crv, x and d")
 	}
-	seed, err := decodeBase64url(w.D)
+	seed, err := appendBase64url(nil, []byte(w.D))
 	if err != nil {
 		return nil, errors.New("key: want member d to be 43 base64url characters")
 	}
@@ -155,12 +155,18 @@ func (k *PublicKey) JWK() JWK {
 	return JWK{Kty: "OKP", Crv: "Ed25519", X: base64.RawURLEncoding.EncodeToString(k.ed)}
 }
 
+func (j *JWK) check(c *checker) {
+	if _, err := j.PublicKey(); err != nil {
+		c.broken(err)
+	}
+}
+
 // PublicKey checks the JWK and returns its key.
 func (j *JWK) PublicKey() (*PublicKey, error) {
 	if j.Kty != "OKP" || j.Crv != "Ed25519" {
 		return nil, fmt.Errorf("key: want kty OKP and crv Ed25519, found %q and %q", clip([]byte(j.Kty)), clip([]byte(j.Crv)))
 	}
-	b, err := decodeBase64url(j.X)
+	b, err := appendBase64url(nil, []byte(j.X))
 	if err != nil {
 		return nil, fmt.Errorf("key: member x: %w", err)
 	}

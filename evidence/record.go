@@ -1,12 +1,11 @@
 package evidence
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -56,8 +55,10 @@ func (t Time) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads the text form and refuses any other spelling.
 func (t *Time) UnmarshalText(b []byte) error {
+	// time.Parse also takes a comma for the point: only what is written back the
+	// same is the text form.
 	p, err := time.Parse(timeLayout, string(b))
-	if err != nil || len(b) != len(timeLayout) {
+	if err != nil || string(p.AppendFormat(nil, timeLayout)) != string(b) {
 		return fmt.Errorf("time: want the form %s, found %q", timeLayout, clip(b))
 	}
 	if *t = TimeOf(p); *t <= 0 {
@@ -66,55 +67,63 @@ func (t *Time) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Object is a JSON object, kept as it was written.
+// Object is a free-form JSON object, kept as it was written less the white
+// space between its tokens.
 type Object = jsontext.Value
 
 // Amounts are quantities by unit: "tokens", "tool_calls", "attempts", "wall_ms",
 // or a currency's micro-units ("usd_micro"). What is not priced is absent, not 0.
 type Amounts map[string]int64
 
-// wire is the order in which members are written.
-type wire struct {
-	V        int64          `json:"v"`
-	Origin   string         `json:"origin"`
-	Kind     Kind           `json:"kind"`
-	Registry *int64         `json:"registry,omitzero"`
-	Run      RunID          `json:"run,omitzero"`
-	Prev     ID             `json:"prev,omitzero"`
-	About    ID             `json:"about,omitzero"`
-	Cites    []ID           `json:"cites,omitzero"`
-	Actor    string         `json:"actor"`
-	Time     Time           `json:"time"`
-	At       Time           `json:"at,omitzero"`
-	Body     jsontext.Value `json:",embed"` // the body under its kind's name
-	Ext      Object         `json:"ext,omitzero"`
+// envelope is the order in which the members around the body are written. The
+// body stands before ext, under its kind's name.
+type envelope struct {
+	V        int64  `json:"v"`
+	Origin   string `json:"origin"`
+	Kind     Kind   `json:"kind"`
+	Registry *int64 `json:"registry,omitzero"`
+	Run      RunID  `json:"run,omitzero"`
+	Prev     ID     `json:"prev,omitzero"`
+	About    ID     `json:"about,omitzero"`
+	Cites    []ID   `json:"cites,omitzero"`
+	Actor    string `json:"actor"`
+	Time     Time   `json:"time"`
+	At       Time   `json:"at,omitzero"`
+	Ext      Object `json:"ext,omitzero"`
 }
 
+var envelopeForm = objectFormOf(reflect.TypeFor[envelope]())
+
+// bodyForms has the form of each kind's body.
+var bodyForms = func() map[Kind]*objectForm {
+	forms := make(map[Kind]*objectForm, len(kinds))
+	for kind, rule := range kinds {
+		forms[kind] = objectFormOf(reflect.TypeOf(rule.body()).Elem())
+	}
+	return forms
+}()
+
 // MarshalPayload checks r and returns its payload: the JSON object that [Sign]
-// signs. Members are written in a fixed order without white space.
+// signs. Members are written in a fixed order without white space, so that
+// equal records have equal payloads.
 func MarshalPayload(r *Record) ([]byte, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(r.Body, json.Deterministic(true))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.Kind, err)
-	}
-	inline := make([]byte, 0, len(body)+len(r.Kind)+8)
-	inline = append(inline, `{"`...)
-	inline = append(inline, r.Kind...)
-	inline = append(inline, `":`...)
-	inline = append(inline, body...)
-	inline = append(inline, '}')
-	w := wire{
+	e := envelope{
 		V: Version, Origin: r.Origin, Kind: r.Kind, Registry: r.Registry, Run: r.Run, Prev: r.Prev, About: r.About,
-		Cites: r.Cites, Actor: r.Actor, Time: r.Time, At: r.At, Body: inline, Ext: r.Ext,
+		Cites: r.Cites, Actor: r.Actor, Time: r.Time, At: r.At,
 	}
-	b, err := json.Marshal(&w)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.Kind, err)
+	b := envelopeForm.write(make([]byte, 0, 1024), reflect.ValueOf(&e).Elem())
+	b = append(b[:len(b)-1], `,"`...)
+	b = append(b, r.Kind...)
+	b = append(b, `":`...)
+	b = bodyForms[r.Kind].write(b, reflect.ValueOf(r.Body).Elem())
+	if len(r.Ext) > 0 {
+		b = append(b, `,"ext":`...)
+		b = append(b, compact(r.Ext)...)
 	}
-	return b, nil
+	return append(b, '}'), nil
 }
 
 // VersionError is returned for a record of a newer version: its inclusion can
@@ -126,35 +135,55 @@ func (e *VersionError) Error() string {
 }
 
 // ParsePayload reads a payload strictly: I-JSON, no unknown member, every rule
-// of form. It returns a *VersionError for a newer version.
+// of form. It returns a *VersionError for a newer version, of which it asks
+// only that it is I-JSON.
 func ParsePayload(b []byte) (*Record, error) {
-	if err := scan(b); err != nil {
+	r, err := parsePayload(b)
+	if err != nil {
+		if v := newerVersion(b); v > Version {
+			return nil, &VersionError{v}
+		}
 		return nil, err
 	}
-	var w wire
-	if err := json.Unmarshal(b, &w); err != nil {
-		return nil, fmt.Errorf("record: %w", err)
-	}
-	if w.V != Version {
-		if w.V > Version {
-			return nil, &VersionError{w.V}
+	return r, nil
+}
+
+func parsePayload(b []byte) (*Record, error) {
+	s := &scanner{in: b, trail: make(trail, 0, 8)}
+	var e envelope
+	var body Body
+	var kind Kind // of body
+	err := envelopeForm.read(s, reflect.ValueOf(&e).Elem(), func(name []byte) error {
+		rule, ok := kinds[Kind(name)]
+		if !ok {
+			return s.errorf("want no member %q, which version %d does not know", clip(name), Version)
 		}
-		return nil, fmt.Errorf("record: want member v to be %d, found %d", Version, w.V)
-	}
-	rule, ok := kinds[w.Kind]
-	if !ok {
-		return nil, fmt.Errorf("record: want a kind of version %d, found %q", Version, clip([]byte(w.Kind)))
+		if body != nil {
+			return s.errorf("want one body, found a second: %q", name)
+		}
+		body, kind = rule.body(), Kind(name)
+		s.trail = append(s.trail, step{string(kind), -1})
+		if err := bodyForms[kind].read(s, reflect.ValueOf(body).Elem(), nil); err != nil {
+			return err
+		}
+		s.trail = s.trail[:len(s.trail)-1]
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case s.at != len(b):
+		return nil, s.errorf("want nothing after the object, found %d bytes", len(b)-s.at)
+	case e.V != Version:
+		return nil, fmt.Errorf("record: want member v to be %d, found %d", Version, e.V)
+	case body == nil:
+		return nil, fmt.Errorf("record: want the body under the name of its kind, %q, found none", clip([]byte(e.Kind)))
+	case kind != e.Kind:
+		return nil, fmt.Errorf("record: want the body under the name of its kind, %q, found %q", clip([]byte(e.Kind)), kind)
 	}
 	r := &Record{
-		Origin: w.Origin, Kind: w.Kind, Run: w.Run, Prev: w.Prev, About: w.About, Cites: w.Cites, Registry: w.Registry,
-		Actor: w.Actor, Time: w.Time, At: w.At, Ext: w.Ext, Body: rule.body(),
-	}
-	raw, err := onlyMember(w.Body, string(w.Kind))
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(raw, r.Body, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("record: %s: %w", w.Kind, err)
+		Origin: e.Origin, Kind: kind, Run: e.Run, Prev: e.Prev, About: e.About, Cites: e.Cites, Registry: e.Registry,
+		Actor: e.Actor, Time: e.Time, At: e.At, Ext: e.Ext, Body: body,
 	}
 	if err := r.Check(); err != nil {
 		return nil, err
@@ -162,34 +191,27 @@ func ParsePayload(b []byte) (*Record, error) {
 	return r, nil
 }
 
-// onlyMember returns the value of the one member that an inlined remainder may
-// hold: the body under its kind's name. All else in it is unknown.
-func onlyMember(rest jsontext.Value, name string) (jsontext.Value, error) {
-	d := jsontext.NewDecoder(bytes.NewReader(rest))
-	var body jsontext.Value
-	if len(rest) > 0 {
-		if _, err := d.ReadToken(); err != nil {
-			return nil, fmt.Errorf("record: %w", err)
+// newerVersion returns the member v of an I-JSON object, 0 if b is none.
+func newerVersion(b []byte) (v int64) {
+	s := &scanner{in: b}
+	var seen nameSet
+	_, err := s.object(func(name []byte) error {
+		if !seen.add(name) {
+			return errors.New("a duplicate member")
 		}
-		for d.PeekKind() == '"' {
-			t, err := d.ReadToken()
-			if err != nil {
-				return nil, fmt.Errorf("record: %w", err)
-			}
-			if member := t.String(); member != name {
-				return nil, fmt.Errorf("record: unknown member %q in a record of kind %s", clip([]byte(member)), name)
-			}
-			v, err := d.ReadValue()
-			if err != nil {
-				return nil, fmt.Errorf("record: %w", err)
-			}
-			body = bytes.Clone(v)
+		start := s.at
+		if err := s.any(); err != nil {
+			return err
 		}
+		if string(name) == "v" {
+			v, _ = parseInteger(s.in[start:s.at])
+		}
+		return nil
+	})
+	if err != nil || s.at != len(b) {
+		return 0
 	}
-	if body == nil {
-		return nil, fmt.Errorf("record: want the body as member %q, found none", name)
-	}
-	return body, nil
+	return v
 }
 
 // Check reports the first rule of form that r breaks.
@@ -226,9 +248,7 @@ func (r *Record) check(c *checker) {
 		c.require("registry", (*r.Registry == 0) == (r.Kind == KindLedgerCreated) || rule.place != Registry)
 	}
 	c.in(string(r.Kind), r.Body.check)
-	if r.Ext != nil {
-		checkExt(c, r.Ext)
-	}
+	c.ext(r.Ext)
 }
 
 func (r *Record) checkPlace(c *checker, rule kindRule) {
