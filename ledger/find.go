@@ -1,0 +1,311 @@
+package ledger
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"math"
+
+	"ledgerd/evidence"
+	"ledgerd/ledger/tlog"
+)
+
+// A Filter says which records are looked for: those that meet every condition.
+// A zero condition is none.
+type Filter struct {
+	Run    evidence.RunID
+	Actor  string
+	Action string // of authorizations and executions
+	Kind   evidence.Kind
+	From   evidence.Time // not before, by the record's own time
+	To     evidence.Time // before
+	After  *uint64       // only beyond this index: the last of the page before
+	Limit  int           // at most so many; 0: all
+}
+
+// Find yields the records that meet f in the order of the log. It shows the log
+// as durable when it is called; the next page goes on from After.
+func (l *Ledger) Find(ctx context.Context, f Filter) iter.Seq2[evidence.Placed, error] {
+	return func(yield func(evidence.Placed, error) bool) {
+		found := 0
+		for index, err := range l.candidates(ctx, f, l.Head().Size) {
+			if err != nil {
+				yield(evidence.Placed{}, err)
+				return
+			}
+			p, err := l.At(ctx, index)
+			if err == nil && !f.meets(p.Record) {
+				// Times are indexed by the minute, and nothing else is
+				// looked for too widely.
+				if f.meetsButTime(p.Record) {
+					continue
+				}
+				err = &IndexError{tlog.Row{Key: []byte{rowPosting}}, fmt.Sprintf("a %s of %s at index %d, which does not meet %+v", p.Record.Kind, p.Record.Actor, index, f)}
+			}
+			if !yield(p, err) || err != nil {
+				return
+			}
+			if found++; found == f.Limit {
+				return
+			}
+		}
+	}
+}
+
+func (f *Filter) meets(r *evidence.Record) bool {
+	return f.meetsButTime(r) && (f.From == 0 || r.Time >= f.From) && (f.To == 0 || r.Time < f.To)
+}
+
+func (f *Filter) meetsButTime(r *evidence.Record) bool {
+	return (f.Run == "" || r.Run == f.Run) && (f.Actor == "" || r.Actor == f.Actor) &&
+		(f.Action == "" || actionOf(r) == f.Action) && (f.Kind == "" || r.Kind == f.Kind)
+}
+
+// candidates yields the rising indexes below size that the rows give for f: all
+// that meet it, and some that only time tells apart.
+func (l *Ledger) candidates(ctx context.Context, f Filter, size uint64) iter.Seq2[uint64, error] {
+	return func(yield func(uint64, error) bool) {
+		first, end := uint64(0), size
+		if f.After != nil {
+			if *f.After >= size {
+				return
+			}
+			first = *f.After + 1
+		}
+		if f.From != 0 || f.To != 0 {
+			lo, hi, err := l.timeRange(ctx, f.From, f.To)
+			if err != nil {
+				yield(0, err)
+				return
+			}
+			first, end = max(first, lo), min(end, hi)
+		}
+		if first >= end {
+			return
+		}
+		streams, err := l.streams(ctx, &f, first, end)
+		if err != nil {
+			yield(0, err)
+			return
+		}
+		defer func() {
+			for _, s := range streams {
+				s.stop()
+			}
+		}()
+		if len(streams) == 0 {
+			for i := first; i < end; i++ {
+				if !yield(i, nil) {
+					return
+				}
+			}
+			return
+		}
+		intersect(streams, first, end, yield)
+	}
+}
+
+// intersect yields what all streams hold from first to end-1.
+func intersect(streams []*stream, first, end uint64, yield func(uint64, error) bool) {
+	for at := first; ; {
+		agree := 0
+		for _, s := range streams {
+			v, err := s.seek(at)
+			if err != nil {
+				yield(0, err)
+				return
+			}
+			if v >= end {
+				return
+			}
+			if v > at {
+				at = v
+				break
+			}
+			agree++
+		}
+		if agree == len(streams) {
+			if !yield(at, nil) {
+				return
+			}
+			at++
+		}
+	}
+}
+
+// none is beyond every index.
+const none = math.MaxUint64
+
+// A stream yields rising indexes.
+type stream struct {
+	next func() (uint64, error, bool)
+	stop func()
+	at   uint64 // the last one
+	read bool
+}
+
+// seek returns the first index of the stream not below at, or none.
+func (s *stream) seek(at uint64) (uint64, error) {
+	for !s.read || s.at < at {
+		v, err, ok := s.next()
+		if err != nil {
+			return 0, err
+		}
+		if s.read = true; !ok {
+			v = none
+		}
+		s.at = v
+	}
+	return s.at, nil
+}
+
+func newStream(seq iter.Seq2[uint64, error]) *stream {
+	next, stop := iter.Pull2(seq)
+	return &stream{next: next, stop: stop}
+}
+
+func (l *Ledger) streams(ctx context.Context, f *Filter, first, end uint64) ([]*stream, error) {
+	var out []*stream
+	if f.Run != "" {
+		if _, err := evidence.ParseRunID(string(f.Run)); err != nil {
+			return nil, err
+		}
+		run, err := keyOfRun(f.Run)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, newStream(merge(l.runIndexes(ctx, rowLine, run, first, end), l.runIndexes(ctx, rowBeside, run, first, end))))
+	}
+	for _, c := range []struct {
+		field byte
+		value string
+	}{{fieldActor, f.Actor}, {fieldAction, f.Action}, {fieldKind, string(f.Kind)}} {
+		if c.value != "" {
+			out = append(out, newStream(l.postings(ctx, c.field, c.value, first, end)))
+		}
+	}
+	return out, nil
+}
+
+// runIndexes yields the records of a run that stand on its line, or beside it.
+func (l *Ledger) runIndexes(ctx context.Context, kind byte, run runKey, first, end uint64) iter.Seq2[uint64, error] {
+	return func(yield func(uint64, error) bool) {
+		for row, err := range l.store.Rows(ctx, runRow(kind, run, first), runRow(kind, run, end), false) {
+			if err != nil {
+				yield(0, err)
+				return
+			}
+			if !yield(indexOfKey(row.Key), nil) {
+				return
+			}
+		}
+	}
+}
+
+// postings yields the records with that value in that field. The row in which
+// first lies may begin before it.
+func (l *Ledger) postings(ctx context.Context, field byte, value string, first, end uint64) iter.Seq2[uint64, error] {
+	prefix := postingPrefix(field, value)
+	key := func(i uint64) []byte { return binary.BigEndian.AppendUint64(append([]byte{}, prefix...), i) }
+	return func(yield func(uint64, error) bool) {
+		from := key(first)
+		for row, err := range l.store.Rows(ctx, key(0), key(first), true) {
+			if err != nil {
+				yield(0, err)
+				return
+			}
+			from = row.Key
+			break
+		}
+		for row, err := range l.store.Rows(ctx, from, key(end), false) {
+			if err != nil {
+				yield(0, err)
+				return
+			}
+			_, _, indexes, err := posting(row)
+			if err != nil {
+				yield(0, err)
+				return
+			}
+			for _, i := range indexes {
+				if i >= end {
+					return
+				}
+				if i >= first && !yield(i, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// merge yields two rising sequences as one.
+func merge(a, b iter.Seq2[uint64, error]) iter.Seq2[uint64, error] {
+	return func(yield func(uint64, error) bool) {
+		x, y := newStream(a), newStream(b)
+		defer x.stop()
+		defer y.stop()
+		for at := uint64(0); ; at++ {
+			v, err := x.seek(at)
+			if err == nil {
+				var w uint64
+				w, err = y.seek(at)
+				v = min(v, w)
+			}
+			if err != nil {
+				yield(0, err)
+				return
+			}
+			if at = v; v == none || !yield(v, nil) {
+				return
+			}
+		}
+	}
+}
+
+// timeRange returns bounds between which every record lies whose time is from
+// from to before to: first index, and one beyond the last. Order is the log's
+// and not the clocks', so the bounds hold others too.
+func (l *Ledger) timeRange(ctx context.Context, from, to evidence.Time) (lo, hi uint64, err error) {
+	if to == 0 {
+		to = math.MaxInt64
+	}
+	if from >= to {
+		return 0, 0, nil
+	}
+	lo = none
+	last := minuteOf(to - 1)
+	end := binary.BigEndian.AppendUint64(postingPrefix(fieldMinute, string(last[:])), none)
+	for minute := minuteOf(from); ; {
+		// The first row of the next minute that has any: no row of that
+		// minute begins earlier in the log.
+		var first, final *tlog.Row
+		for row, err := range l.store.Rows(ctx, postingPrefix(fieldMinute, string(minute[:])), end, false) {
+			if err != nil {
+				return 0, 0, err
+			}
+			first = &row
+			break
+		}
+		if first == nil {
+			return min(lo, hi), hi, nil
+		}
+		lo = min(lo, indexOfKey(first.Key))
+		present := append([]byte{}, first.Key[:len(first.Key)-8]...)
+		beyond := binary.BigEndian.AppendUint64(append([]byte{}, present...), none)
+		for row, err := range l.store.Rows(ctx, first.Key, beyond, true) {
+			if err != nil {
+				return 0, 0, err
+			}
+			final = &row
+			break
+		}
+		_, _, indexes, err := posting(*final)
+		if err != nil {
+			return 0, 0, err
+		}
+		hi = max(hi, indexes[len(indexes)-1]+1)
+		binary.BigEndian.PutUint64(minute[:], binary.BigEndian.Uint64(present[2:])+1)
+	}
+}

@@ -1,0 +1,106 @@
+package ledger
+
+import (
+	"container/list"
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"ledgerd/audit"
+	"ledgerd/evidence"
+	"ledgerd/ledger/tlog"
+)
+
+// A runState is what admission keeps of a run.
+type runState struct {
+	run  runKey
+	line audit.Line
+}
+
+// runStates keeps the states of the runs that were used last. One goroutine, the
+// log's sequencer, uses it.
+type runStates struct {
+	max   int
+	byRun map[runKey]*list.Element // of *runState
+	order *list.List               // used last in front
+}
+
+func newRunStates(max int) *runStates {
+	return &runStates{max: max, byRun: make(map[runKey]*list.Element), order: list.New()}
+}
+
+func (s *runStates) get(run runKey) *runState {
+	e := s.byRun[run]
+	if e == nil {
+		return nil
+	}
+	s.order.MoveToFront(e)
+	return e.Value.(*runState)
+}
+
+// put keeps a state. Others go, the longest unused first, but none with a record
+// at or beyond durable: the store might not show that record yet, and a state
+// read back from it would lack it.
+func (s *runStates) put(st *runState, durable uint64) {
+	s.byRun[st.run] = s.order.PushFront(st)
+	for s.order.Len() > s.max {
+		e := s.order.Back()
+		old := e.Value.(*runState)
+		if old.line.TailIndex >= durable {
+			// Used last are the records in flight: what is left is theirs.
+			return
+		}
+		s.order.Remove(e)
+		delete(s.byRun, old.run)
+	}
+}
+
+// runRange returns the bounds of the keys of one kind of a run's rows.
+func runRange(kind byte, run runKey) (from, to []byte) {
+	from = append([]byte{kind}, run[:]...)
+	to = binary.BigEndian.AppendUint64(append([]byte{}, from...), ^uint64(0))
+	return from, to
+}
+
+// loadLine reads a run's line back: its first and its last record say all of
+// it. The zero Line is that of a run of which the store holds nothing.
+func (l *Ledger) loadLine(ctx context.Context, run runKey) (line audit.Line, err error) {
+	from, to := runRange(rowLine, run)
+	first, last, err := l.firstAndLast(ctx, from, to)
+	if err != nil || first == nil {
+		return line, err
+	}
+	for _, row := range []*tlog.Row{first, last} {
+		index := binary.BigEndian.Uint64(row.Key[len(row.Key)-8:])
+		p, err := l.At(ctx, index)
+		if err != nil {
+			return audit.Line{}, fmt.Errorf("run %s: its record at index %d: %w", run.id(), index, err)
+		}
+		if p.Record.Run != run.id() || !p.Record.OnLine() || (row == first) != (p.Record.Kind == evidence.KindRunOpened) && first != last {
+			return audit.Line{}, &IndexError{Row: *row, Found: fmt.Sprintf("a %s of %s", p.Record.Kind, p.Record.Run)}
+		}
+		line.Extend(p.Index, p.ID, p.Record)
+	}
+	return line, nil
+}
+
+func (l *Ledger) firstAndLast(ctx context.Context, from, to []byte) (first, last *tlog.Row, err error) {
+	for row, err := range l.store.Rows(ctx, from, to, false) {
+		if err != nil {
+			return nil, nil, err
+		}
+		first = &row
+		break
+	}
+	if first == nil {
+		return nil, nil, nil
+	}
+	for row, err := range l.store.Rows(ctx, from, to, true) {
+		if err != nil {
+			return nil, nil, err
+		}
+		last = &row
+		break
+	}
+	return first, last, nil
+}

@@ -1,0 +1,168 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"ledgerd/evidence"
+	"ledgerd/ledger/tlog"
+)
+
+// PutPayload stores a payload, and returns its commitment once it is durable: to
+// be called before the record that holds the commitment is submitted. What was
+// erased is not taken again (ErrErased).
+func (l *Ledger) PutPayload(ctx context.Context, salt [evidence.SaltSize]byte, media string, r io.Reader) (evidence.Commitment, error) {
+	return l.vault.put(ctx, salt, media, r, nil, l.notErased(ctx))
+}
+
+// PutCommitted is PutPayload for a payload that is said to open want; if it does
+// not, nothing is stored and the error is ErrCommitment.
+func (l *Ledger) PutCommitted(ctx context.Context, want evidence.Commitment, salt [evidence.SaltSize]byte, r io.Reader) error {
+	_, err := l.vault.put(ctx, salt, want.Media, r, &want, l.notErased(ctx))
+	return err
+}
+
+// PutPayloads stores many payloads for the price of a few syncs.
+func (l *Ledger) PutPayloads(ctx context.Context, payloads []evidence.Payload) ([]evidence.Commitment, error) {
+	return l.vault.putMany(ctx, payloads, l.notErased(ctx))
+}
+
+// notErased is asked while nothing else writes or erases the payload.
+func (l *Ledger) notErased(ctx context.Context) func(evidence.Digest) error {
+	return func(d evidence.Digest) error {
+		if l.cfg.ReadOnly {
+			return fmt.Errorf("payload %s: %w", d, ErrReadOnly)
+		}
+		_, err := l.erasedAt(ctx, d)
+		switch {
+		case errors.Is(err, ErrNoPayload):
+			return nil
+		case err != nil:
+			return err
+		}
+		return fmt.Errorf("%w: %s", ErrErased, d)
+	}
+}
+
+// Payload verifies the payload under a commitment's digest and returns it for
+// reading. The errors are ErrErased, ErrNoPayload and, where what is stored is
+// not what was committed to, ErrCommitment.
+func (l *Ledger) Payload(ctx context.Context, d evidence.Digest) (*OpenPayload, error) {
+	p, err := l.vault.Open(d)
+	if errors.Is(err, ErrNoPayload) {
+		if at, lookup := l.erasedAt(ctx, d); lookup == nil {
+			return nil, fmt.Errorf("%w: %s, as the record at index %d says", ErrErased, d, at)
+		} else if !errors.Is(lookup, ErrNoPayload) {
+			return nil, lookup
+		}
+	}
+	return p, err
+}
+
+// erasedAt returns where a payload's erasure is recorded, or ErrNoPayload.
+func (l *Ledger) erasedAt(ctx context.Context, d evidence.Digest) (uint64, error) {
+	value, err := l.store.Row(ctx, erasedRow(d))
+	if errors.Is(err, tlog.ErrNoRow) {
+		return 0, ErrNoPayload
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up the erasure of %s: %w", d, err)
+	}
+	index, err := indexIn(value)
+	if err != nil {
+		return 0, err
+	}
+	p, err := l.At(ctx, index)
+	if errors.Is(err, ErrNoRecord) {
+		return 0, ErrNoPayload // begun, and not durable
+	}
+	if err != nil {
+		return 0, err
+	}
+	if b, ok := p.Record.Body.(*evidence.PayloadErased); !ok || b.Commit != d {
+		return 0, &IndexError{tlog.Row{Key: erasedRow(d), Value: value}, "a " + string(p.Record.Kind)}
+	}
+	return index, nil
+}
+
+// Erase makes a payload and its salt unreadable: when it returns, they are in no
+// file of the vault, and a payload.erased record, signed by Config.Runtime, says
+// so in the log. Proofs, and the records that commit to the payload, stay as
+// they are. Copies elsewhere, backups among them, are out of its reach.
+//
+// A payload that the vault does not hold can be erased too: it is then never
+// taken. Erasing again returns the record of the first time.
+func (l *Ledger) Erase(ctx context.Context, d evidence.Digest, reason string) (evidence.Placed, error) {
+	switch {
+	case l.cfg.ReadOnly:
+		return evidence.Placed{}, fmt.Errorf("erase payload %s: %w", d, ErrReadOnly)
+	case l.cfg.Runtime == nil:
+		return evidence.Placed{}, fmt.Errorf("erase payload %s: expected Config.Runtime, whose key signs the record", d)
+	}
+	mu := l.vault.stripe(d)
+	mu.Lock()
+	defer mu.Unlock()
+	if at, err := l.erasedAt(ctx, d); err == nil {
+		p, err := l.At(ctx, at)
+		return p, errors.Join(err, l.vault.remove(d))
+	} else if !errors.Is(err, ErrNoPayload) {
+		return evidence.Placed{}, err
+	}
+	rec := &evidence.Record{
+		Origin: l.origin, Kind: evidence.KindPayloadErased, Actor: l.cfg.RuntimeActor, Time: evidence.TimeOf(l.cfg.Clock()),
+		Body: &evidence.PayloadErased{Commit: d, Reason: reason},
+	}
+	entry, err := evidence.Sign(rec, l.cfg.Runtime)
+	if err != nil {
+		return evidence.Placed{}, err
+	}
+	// If we crash from here on, the next start looks for the record.
+	if err := l.vault.intend(d); err != nil {
+		return evidence.Placed{}, err
+	}
+	placed, err := l.Append(context.WithoutCancel(ctx), entry)
+	if err != nil {
+		if AsRefusal(err) != nil {
+			err = errors.Join(err, l.vault.forget(d))
+		}
+		return evidence.Placed{}, err
+	}
+	// And from here on, it finds it, and goes on with this:
+	if err := errors.Join(l.vault.remove(d), l.vault.forget(d)); err != nil {
+		return evidence.Placed{}, err
+	}
+	l.counts.erased()
+	return placed[0], nil
+}
+
+// finishErasures does what Erase did not come to before a crash.
+func (l *Ledger) finishErasures(ctx context.Context) error {
+	if l.vault == nil || l.cfg.ReadOnly {
+		return nil
+	}
+	intended, err := l.vault.intended()
+	if err != nil {
+		return err
+	}
+	for _, d := range intended {
+		_, err := l.erasedAt(ctx, d)
+		switch {
+		case err == nil:
+			err = l.vault.remove(d)
+		case errors.Is(err, ErrNoPayload):
+			err = nil // the record did not come into the log: nothing was promised
+		}
+		if err == nil {
+			err = l.vault.forget(d)
+		}
+		if err != nil {
+			return fmt.Errorf("finish the erasure of %s: %w", d, err)
+		}
+	}
+	return nil
+}
+
+// ErrReadOnly: the ledger is a restored copy, or was opened only to be read.
+var ErrReadOnly = errors.New("the ledger is open read-only")

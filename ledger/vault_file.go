@@ -1,0 +1,211 @@
+package ledger
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"ledgerd/evidence"
+)
+
+// staged is a payload in a temporary file that nobody else knows of.
+type staged struct {
+	file       *os.File // nil once closed
+	name       string   // "" once renamed
+	commitment evidence.Commitment
+}
+
+// stage writes a payload to a temporary file, and computes its commitment on the
+// way. If we crash from here on until the file is renamed, OpenVault removes it.
+func (v *Vault) stage(ctx context.Context, salt [evidence.SaltSize]byte, media string, r io.Reader) (_ *staged, err error) {
+	header, err := payloadHeader(salt, media)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(filepath.Join(v.dir, tmpDir), "put-*")
+	if err != nil {
+		return nil, fmt.Errorf("payload: %w", err)
+	}
+	s := &staged{file: f, name: f.Name()}
+	defer func() {
+		if err != nil {
+			s.discard()
+		}
+	}()
+	if _, err := f.Write(header); err != nil {
+		return nil, fmt.Errorf("payload: %w", err)
+	}
+	h := evidence.NewCommitHash(salt)
+	n, err := io.Copy(io.MultiWriter(f, h), io.LimitReader(contextReader{ctx, r}, v.max+1))
+	if err != nil {
+		return nil, fmt.Errorf("payload: %w", err)
+	}
+	if n > v.max {
+		return nil, fmt.Errorf("%w: expected at most %d bytes", ErrPayloadSize, v.max)
+	}
+	s.commitment = evidence.Commitment{Commit: evidence.Digest(h.Sum(nil)), Size: n, Media: media}
+	return s, nil
+}
+
+// stageBytes is stage for a payload in memory: one write.
+func (v *Vault) stageBytes(ctx context.Context, p *evidence.Payload) (*staged, error) {
+	if int64(len(p.Data)) > v.max {
+		return nil, fmt.Errorf("%w: expected at most %d bytes, found %d", ErrPayloadSize, v.max, len(p.Data))
+	}
+	header, err := payloadHeader(p.Salt, p.Media)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(filepath.Join(v.dir, tmpDir), "put-*")
+	if err != nil {
+		return nil, fmt.Errorf("payload: %w", err)
+	}
+	s := &staged{file: f, name: f.Name(), commitment: p.Commitment()}
+	if _, err := f.Write(append(header, p.Data...)); err != nil {
+		s.discard()
+		return nil, fmt.Errorf("payload: %w", err)
+	}
+	if !wholeSync {
+		return s, nil
+	}
+	// Thousands of them may be staged: descriptors are closed at once.
+	err = f.Close()
+	s.file = nil
+	if err != nil {
+		s.discard()
+		return nil, fmt.Errorf("payload: %w", err)
+	}
+	return s, nil
+}
+
+// sync makes the file's content durable, not yet its name.
+func (s *staged) sync() error {
+	if s.file == nil {
+		return nil
+	}
+	err := s.file.Sync()
+	err = errors.Join(err, s.file.Close())
+	s.file = nil
+	if err != nil {
+		return fmt.Errorf("payload %s: %w", s.commitment.Commit, err)
+	}
+	return nil
+}
+
+// syncAll makes the contents of many files durable.
+func (v *Vault) syncAll(all []*staged) error {
+	if len(all) == 0 {
+		return nil
+	}
+	if wholeSync {
+		return syncFileSystem(v.dir)
+	}
+	// Side by side: the file system merges what it can.
+	var wg sync.WaitGroup
+	errs := make([]error, 16)
+	for w := range errs {
+		wg.Go(func() {
+			for i := w; i < len(all); i += len(errs) {
+				errs[w] = errors.Join(errs[w], all[i].sync())
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (s *staged) rename(to string) error {
+	if err := os.Rename(s.name, to); err != nil {
+		return fmt.Errorf("payload %s: %w", s.commitment.Commit, err)
+	}
+	s.name = ""
+	return nil
+}
+
+// discard removes what was not renamed. Nothing depends on its success: the
+// next OpenVault removes the rest.
+func (s *staged) discard() {
+	if s.file != nil {
+		_ = s.file.Close()
+		s.file = nil
+	}
+	if s.name != "" {
+		_ = os.Remove(s.name)
+		s.name = ""
+	}
+}
+
+func payloadHeader(salt [evidence.SaltSize]byte, media string) ([]byte, error) {
+	if len(media) == 0 || len(media) > maxMedia {
+		return nil, fmt.Errorf("payload: expected a media type of 1 to %d bytes, found %d", maxMedia, len(media))
+	}
+	for i := range len(media) {
+		if media[i] < 0x21 || media[i] > 0x7e {
+			return nil, fmt.Errorf("payload: expected a media type of printable ASCII without spaces, found %q", media)
+		}
+	}
+	b := make([]byte, 0, payloadFixed+len(media))
+	b = append(b, payloadMagic...)
+	b = append(b, salt[:]...)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(media)))
+	return append(b, media...), nil
+}
+
+func readHeader(f *os.File, d evidence.Digest) (*OpenPayload, error) {
+	bad := func(want string) error {
+		return fmt.Errorf("%w: %s: expected %s", ErrCommitment, f.Name(), want)
+	}
+	fixed := make([]byte, payloadFixed)
+	if _, err := io.ReadFull(f, fixed); err != nil {
+		return nil, bad(fmt.Sprintf("a header of %d bytes, read: %v", payloadFixed, err))
+	}
+	if string(fixed[:len(payloadMagic)]) != payloadMagic {
+		return nil, bad("it to begin with " + payloadMagic)
+	}
+	p := &OpenPayload{Salt: [evidence.SaltSize]byte(fixed[len(payloadMagic):]), file: f}
+	p.hash = evidence.NewCommitHash(p.Salt)
+	n := binary.BigEndian.Uint16(fixed[payloadFixed-2:])
+	if n == 0 || n > maxMedia {
+		return nil, bad("a media type")
+	}
+	media := make([]byte, n)
+	if _, err := io.ReadFull(f, media); err != nil {
+		return nil, bad("a media type")
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("payload %s: %w", d, err)
+	}
+	p.Commitment = evidence.Commitment{Commit: d, Size: info.Size() - int64(payloadFixed) - int64(n), Media: string(media)}
+	return p, nil
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// contextReader ends reading when its context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(b []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(b)
+}
