@@ -109,12 +109,19 @@ func VerifierKey(origin string, key ed25519.PublicKey) (string, error) {
 	return note.NewEd25519VerifierKey(origin, key)
 }
 
-// NewVerifier reads a key that [VerifierKey] wrote. It verifies as crypto/ed25519
-// does and refuses, besides, a signature whose R is of small order.
+// NewVerifier reads a key that [VerifierKey] wrote: a plain Ed25519 one, whose
+// point is canonical and of prime order. It verifies as crypto/ed25519 does and
+// refuses, besides, a signature whose R is of small order.
 func NewVerifier(vkey string) (note.Verifier, error) {
 	v, err := note.NewVerifier(vkey)
 	if err != nil {
 		return nil, fmt.Errorf("log key %q: %w", clip(vkey), err)
+	}
+	// note.NewVerifier knows no other type than Ed25519: one byte, then the key.
+	_, text, _ := strings.Cut(vkey[len(v.Name())+1:], "+")
+	key, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(key) != 1+ed25519.PublicKeySize || !primeOrder(key[1:]) {
+		return nil, fmt.Errorf("log key %q: expected a canonical point of prime order", clip(vkey))
 	}
 	return strictVerifier{v}, nil
 }
@@ -130,4 +137,25 @@ func (v strictVerifier) Verify(msg, sig []byte) bool {
 func smallOrder(point []byte) bool {
 	p, err := new(edwards25519.Point).SetBytes(point)
 	return err != nil || new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 1
+}
+
+// primeOrder says whether point is the canonical encoding of a point whose order
+// is the prime L: L times it is the identity, and it is not the identity.
+func primeOrder(point []byte) bool {
+	p, err := new(edwards25519.Point).SetBytes(point)
+	if err != nil || string(p.Bytes()) != string(point) || smallOrder(point) {
+		return false
+	}
+	// L·P = (L−1)·P + P, for a scalar is reduced modulo L.
+	minusOne := new(edwards25519.Scalar).Negate(scalarOne())
+	q := new(edwards25519.Point).ScalarMult(minusOne, p)
+	return q.Add(q, p).Equal(edwards25519.NewIdentityPoint()) == 1
+}
+
+func scalarOne() *edwards25519.Scalar {
+	one, err := new(edwards25519.Scalar).SetCanonicalBytes(append([]byte{1}, make([]byte, 31)...))
+	if err != nil {
+		panic(err) // it is a constant
+	}
+	return one
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/mod/sumdb/note"
 
 	"ledgerd/ledger/tlog"
 	"ledgerd/ledger/tlog/tlogtest"
@@ -24,7 +25,14 @@ var ctx = context.Background()
 
 func config(t testing.TB) tlog.Config {
 	t.Helper()
-	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	signer, verifier := pair(t, origin, 0)
+	return tlog.Config{Signer: signer, Verifier: verifier}
+}
+
+// pair returns both halves of a key that is the same in every run.
+func pair(t testing.TB, origin string, seed byte) (note.Signer, note.Verifier) {
+	t.Helper()
+	key := ed25519.NewKeyFromSeed(append([]byte{seed}, make([]byte, ed25519.SeedSize-1)...))
 	signer, err := tlog.NewSigner(origin, key)
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +45,7 @@ func config(t testing.TB) tlog.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tlog.Config{Signer: signer, Verifier: verifier}
+	return signer, verifier
 }
 
 func mustOpen(t testing.TB, s tlog.Store, c tlog.Config) *tlog.Log {
