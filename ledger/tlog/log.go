@@ -19,6 +19,7 @@ type Config struct {
 	Verifier note.Verifier // its public half, see NewVerifier
 	Admitter Admitter      // nil: every entry is taken
 	Keeper   HeadKeeper    // nil: a rollback of the store is not seen
+	ReadOnly bool          // take nothing; Signer may be nil, and Keeper is only asked
 
 	// KeepEvery is the least time between two calls of Keeper.Keep, 1 s if 0:
 	// the head outside lags behind by that much at most, and by nothing after
@@ -174,6 +175,9 @@ func (l *Log) Submit(cs ...*Candidate) (wait func(context.Context) ([]Result, er
 	failed := func(err error) func(context.Context) ([]Result, error) {
 		return func(context.Context) ([]Result, error) { return nil, err }
 	}
+	if l.cfg.ReadOnly {
+		return failed(ErrReadOnly)
+	}
 	sub := &submission{done: make(chan struct{}), results: make([]Result, len(cs))}
 	sub.left.Store(int64(len(cs)))
 	if len(cs) == 0 {
@@ -319,7 +323,7 @@ func (l *Log) start(e *edge) {
 		defer close(committed)
 		l.commitAll(commits, s.flights)
 	})
-	if l.cfg.Keeper != nil {
+	if l.cfg.Keeper != nil && !l.cfg.ReadOnly {
 		l.working.Go(func() { l.keepHeads(committed) })
 	}
 	go func() {

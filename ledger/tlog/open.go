@@ -17,12 +17,8 @@ import (
 // kept outside ([ErrRollback]). The entries of full tiles are not read: [Check]
 // does, and every read of them.
 func Open(ctx context.Context, s Store, cfg Config) (*Log, error) {
-	if cfg.Signer == nil || cfg.Verifier == nil {
-		return nil, errors.New("open log: a signer and its verifier are needed")
-	}
-	if cfg.Signer.Name() != cfg.Verifier.Name() || cfg.Signer.KeyHash() != cfg.Verifier.KeyHash() {
-		return nil, fmt.Errorf("open log: the signer is %s+%08x, but the verifier %s+%08x: expected two halves of one key",
-			cfg.Signer.Name(), cfg.Signer.KeyHash(), cfg.Verifier.Name(), cfg.Verifier.KeyHash())
+	if err := cfg.checkKeys(); err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
 	}
 	cfg.setDefaults()
 	l := &Log{
@@ -41,6 +37,8 @@ func Open(ctx context.Context, s Store, cfg Config) (*Log, error) {
 		if e, err = rebuild(ctx, s, head); err != nil {
 			return nil, fmt.Errorf("open log: %w", err)
 		}
+	} else if cfg.ReadOnly {
+		return nil, errors.New("open log: read-only, but the store holds no log yet")
 	} else if head, err = SignHead(0, EmptyRoot, cfg.Signer); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
@@ -59,13 +57,25 @@ func Open(ctx context.Context, s Store, cfg Config) (*Log, error) {
 			return nil, fmt.Errorf("open log: write the first tree head: %w", err)
 		}
 	}
-	if cfg.Keeper != nil {
+	if cfg.Keeper != nil && !cfg.ReadOnly {
 		if err := cfg.Keeper.Keep(ctx, head.Note); err != nil {
 			return nil, fmt.Errorf("open log: keep the tree head outside the store: %w", err)
 		}
 	}
 	l.start(e)
 	return l, nil
+}
+
+// checkKeys holds signer and verifier to one key. Only reading needs no signer.
+func (c *Config) checkKeys() error {
+	if c.Verifier == nil || c.Signer == nil && !c.ReadOnly {
+		return errors.New("a signer and its verifier are needed")
+	}
+	if c.Signer != nil && (c.Signer.Name() != c.Verifier.Name() || c.Signer.KeyHash() != c.Verifier.KeyHash()) {
+		return fmt.Errorf("the signer is %s+%08x, but the verifier %s+%08x: expected two halves of one key",
+			c.Signer.Name(), c.Signer.KeyHash(), c.Verifier.Name(), c.Verifier.KeyHash())
+	}
+	return nil
 }
 
 // checkKept compares the store with the head that is kept outside of it.

@@ -17,6 +17,8 @@ var (
 	ErrUnknown = errors.New("unknown whether appended: the commit failed")
 	// ErrClosed: Close was called before.
 	ErrClosed = errors.New("not appended: the log is closed")
+	// ErrReadOnly: the log was opened only to be read.
+	ErrReadOnly = errors.New("not appended: the log is open read-only")
 	// ErrEntrySize: an entry is empty or longer than MaxEntry.
 	ErrEntrySize = errors.New("an entry has 1 to 65,535 bytes")
 	// ErrDiskFull: the store has no room. Reads go on.
