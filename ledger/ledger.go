@@ -103,7 +103,7 @@ func open(ctx context.Context, s Store, v *Vault, cfg Config) (*Ledger, error) {
 	}
 	l.admit = newAdmitter(l)
 	log, err := tlog.Open(ctx, s, tlog.Config{
-		Signer: cfg.Signer, Verifier: verifier, Admitter: l.admit, Keeper: cfg.Keeper,
+		Signer: cfg.Signer, Verifier: verifier, Admitter: l.admit, Keeper: cfg.Keeper, ReadOnly: cfg.ReadOnly,
 		QueueEntries: cfg.QueueEntries, QueueBytes: cfg.QueueBytes,
 		BatchEntries: cfg.BatchEntries, BatchBytes: cfg.BatchBytes, CacheBytes: cfg.CacheBytes,
 		OnFatal: cfg.OnFatal, OnCommit: l.committed,

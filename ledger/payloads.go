@@ -165,4 +165,4 @@ func (l *Ledger) finishErasures(ctx context.Context) error {
 }
 
 // ErrReadOnly: the ledger is a restored copy, or was opened only to be read.
-var ErrReadOnly = errors.New("the ledger is open read-only")
+var ErrReadOnly = tlog.ErrReadOnly
