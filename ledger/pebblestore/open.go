@@ -114,6 +114,15 @@ func (o *Options) pebble() *pebble.Options {
 		ErrorIfNotExists:            o.MustExist || o.ReadOnly,
 		ReadOnly:                    o.ReadOnly,
 	}
+	// Pebble would end the process over a corrupt block. Whoever reads it gets
+	// an error, which is enough: the others can be read, and a full check can
+	// name what is lost. Background errors are not lost either.
+	po.EventListener = &pebble.EventListener{
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			o.Logger.Error("the store is corrupt: run a full check", "file", info.Path, "error", info.Details)
+		},
+		BackgroundError: func(err error) { o.Logger.Error("the store's background work failed", "error", err) },
+	}
 	po.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return compression })
 	for i := range po.Levels {
 		// Most lookups of a hash or a uniqueness key are for one that is not
