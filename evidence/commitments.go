@@ -1,11 +1,16 @@
 package evidence
 
-// Commitments returns every commitment that stands in r, in the order of its
-// members. One that stands there twice comes twice.
+import (
+	"bytes"
+	"slices"
+)
+
+// Commitments returns what r commits to, each once, in the order of the bytes
+// of their digests: the order in which a bundle discloses them.
 func (r *Record) Commitments() []Commitment {
 	var out []Commitment
-	add := func(list ...*Commitment) {
-		for _, c := range list {
+	add := func(cs ...*Commitment) {
+		for _, c := range cs {
 			if c != nil {
 				out = append(out, *c)
 			}
@@ -37,10 +42,9 @@ func (r *Record) Commitments() []Commitment {
 		add(&b.State)
 	case *Claim:
 		for i := range b.Statements {
-			s := &b.Statements[i]
-			add(&s.Text)
-			for j := range s.Assertions {
-				add(s.Assertions[j].Expect)
+			add(&b.Statements[i].Text)
+			for j := range b.Statements[i].Assertions {
+				add(b.Statements[i].Assertions[j].Expect)
 			}
 		}
 	case *Verdict:
@@ -54,5 +58,6 @@ func (r *Record) Commitments() []Commitment {
 	case *RunClosed:
 		add(b.Text)
 	}
-	return out
+	slices.SortStableFunc(out, func(a, b Commitment) int { return bytes.Compare(a.Commit[:], b.Commit[:]) })
+	return slices.Compact(out)
 }
