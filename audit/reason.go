@@ -78,14 +78,14 @@ const (
 
 // Reasons about the line of a run.
 const (
-	ReasonNotOpened   Reason = "run_not_opened"
-	ReasonOpened      Reason = "run_exists"
-	ReasonPrev        Reason = "wrong_prev"
-	ReasonWriter      Reason = "wrong_writer"
-	ReasonTimeBefore  Reason = "time_before_prev"
-	ReasonClosed      Reason = "run_closed"
-	ReasonUsed        Reason = "already_used"
-	ReasonOtherRun    Reason = "other_run"
+	ReasonNotOpened    Reason = "run_not_opened"
+	ReasonOpened       Reason = "run_exists"
+	ReasonPrev         Reason = "wrong_prev"
+	ReasonWriter       Reason = "wrong_writer"
+	ReasonTimeBefore   Reason = "time_before_prev"
+	ReasonClosed       Reason = "run_closed"
+	ReasonUsed         Reason = "already_used"
+	ReasonOtherRun     Reason = "other_run"
 	ReasonUnknownAbout Reason = "unknown_about" // beside the line, about nothing that stands in the run
 )
 

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"strings"
@@ -81,4 +82,28 @@ func packRun(run evidence.RunID) []byte {
 		return []byte(run) // not a valid run ID: no record has one
 	}
 	return b
+}
+
+// useDigest is what a set of uses keeps: the full 256 bits decide.
+func useDigest(use string) evidence.Digest { return sha256.Sum256([]byte(use)) }
+
+// useName says in words what is used.
+func useName(use string) string {
+	switch use[0] {
+	case useKey:
+		return "an idempotency key"
+	case useExecution:
+		return "an attempt"
+	case useApproval:
+		return "an approval"
+	case useEscalation:
+		return "an escalated authorization"
+	case useOffer:
+		return "an offer"
+	case useAcceptance:
+		return "an acceptance"
+	case useRun:
+		return "a run ID"
+	}
+	return "a registry number"
 }

@@ -1,0 +1,16 @@
+package audit
+
+import "ledgerd/evidence"
+
+// Holder returns the actor that a key was registered for, and its role, whether
+// the key still holds or not; ok is false where nobody ever had it. It decides
+// nothing about a record: [Registry.Permit] does.
+func (g *Registry) Holder(kid evidence.Digest) (actor string, role evidence.Role, ok bool) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	e := g.keys[kid]
+	if e == nil {
+		return "", "", false
+	}
+	return e.actor, e.role, true
+}
