@@ -25,6 +25,11 @@
 // A failed sync is final. Pebble goes on accepting writes after one, so the
 // store itself refuses to begin anything more.
 //
+// What recovery cannot tell from a torn end is damage to the very last synced
+// write of a process that was killed. The log would then end a commit earlier;
+// the head kept outside the store shows it ([HeadFile]). Close leaves nothing in
+// the write-ahead log.
+//
 // # A full disk
 //
 // To Pebble a write-ahead log that cannot be written is fatal. So the store
