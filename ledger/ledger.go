@@ -118,7 +118,10 @@ func open(ctx context.Context, s Store, v *Vault, cfg Config) (*Ledger, error) {
 // reserveLogKey keeps the log's key from becoming an actor's: a key has one
 // purpose. A verifier key is name+hash+base64(type ‖ key).
 func reserveLogKey(g *audit.Registry, vkey string) error {
-	b, err := base64.StdEncoding.DecodeString(vkey[strings.LastIndexByte(vkey, '+')+1:])
+	// Cut from the left: base64 has plus signs of its own, an origin has none.
+	_, rest, _ := strings.Cut(vkey, "+")
+	_, text, _ := strings.Cut(rest, "+")
+	b, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(b) == 0 {
 		return fmt.Errorf("expected name+hash+key, found %q", vkey)
 	}

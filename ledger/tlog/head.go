@@ -93,8 +93,8 @@ func NewSigner(origin string, key ed25519.PrivateKey) (note.Signer, error) {
 		return nil, fmt.Errorf("log key of %q: %w", clip(origin), err)
 	}
 	// "PRIVATE+KEY+name+hash+base64(type ‖ seed)"; the hash is the public key's.
-	at := strings.LastIndex(vkey[:strings.LastIndex(vkey, "+")], "+")
-	hash := vkey[at+1 : at+9]
+	// Found from the left: base64 has plus signs of its own.
+	hash := vkey[len(origin)+1:][:8]
 	secret := base64.StdEncoding.EncodeToString(append([]byte{algEd25519}, key.Seed()...))
 	s, err := note.NewSigner("PRIVATE+KEY+" + origin + "+" + hash + "+" + secret)
 	if err != nil {
