@@ -63,28 +63,24 @@ func (l *Ledger) Payload(ctx context.Context, d evidence.Digest) (*OpenPayload, 
 
 // erasedAt returns where a payload's erasure is recorded, or ErrNoPayload.
 func (l *Ledger) erasedAt(ctx context.Context, d evidence.Digest) (uint64, error) {
-	value, err := l.store.Row(ctx, erasedRow(d))
-	if errors.Is(err, tlog.ErrNoRow) {
-		return 0, ErrNoPayload
+	for row, err := range l.store.Rows(ctx, erasedRow(d, 0), erasedRow(d, none), false) {
+		if err != nil {
+			return 0, fmt.Errorf("look up the erasure of %s: %w", d, err)
+		}
+		index := indexOfKey(row.Key)
+		p, err := l.At(ctx, index)
+		if errors.Is(err, ErrNoRecord) {
+			break // begun, and not durable
+		}
+		if err != nil {
+			return 0, err
+		}
+		if b, ok := p.Record.Body.(*evidence.PayloadErased); !ok || b.Commit != d {
+			return 0, &IndexError{row, "a " + string(p.Record.Kind)}
+		}
+		return index, nil
 	}
-	if err != nil {
-		return 0, fmt.Errorf("look up the erasure of %s: %w", d, err)
-	}
-	index, err := indexIn(value)
-	if err != nil {
-		return 0, err
-	}
-	p, err := l.At(ctx, index)
-	if errors.Is(err, ErrNoRecord) {
-		return 0, ErrNoPayload // begun, and not durable
-	}
-	if err != nil {
-		return 0, err
-	}
-	if b, ok := p.Record.Body.(*evidence.PayloadErased); !ok || b.Commit != d {
-		return 0, &IndexError{tlog.Row{Key: erasedRow(d), Value: value}, "a " + string(p.Record.Kind)}
-	}
-	return index, nil
+	return 0, ErrNoPayload
 }
 
 // Erase makes a payload and its salt unreadable: when it returns, they are in no

@@ -20,7 +20,7 @@ import (
 //	b  run (16 bytes), index        –        a record beside it
 //	h  leaf hash (32 bytes)         index    the record with that evidence ID
 //	u  SHA-256(use)[:16]            index    the record that used something up
-//	x  digest (32 bytes)            index    the erasure of a payload
+//	x  digest (32 bytes), index     –        an erasure of that payload
 //	p  field, value, 0x00, first    deltas   the records of a batch with that value
 //
 // A row of kind p stands for many records: first is the index from which its
@@ -76,10 +76,12 @@ func runRow(kind byte, run runKey, index uint64) []byte {
 	return binary.BigEndian.AppendUint64(key, index)
 }
 
-func hashRow(id evidence.ID) []byte      { return append([]byte{rowHash}, id[:]...) }
-func useRow(k useKey) []byte             { return append([]byte{rowUse}, k[:]...) }
-func erasedRow(d evidence.Digest) []byte { return append([]byte{rowErased}, d[:]...) }
-func indexValue(index uint64) []byte     { return binary.AppendUvarint(nil, index) }
+func hashRow(id evidence.ID) []byte  { return append([]byte{rowHash}, id[:]...) }
+func useRow(k useKey) []byte         { return append([]byte{rowUse}, k[:]...) }
+func indexValue(index uint64) []byte { return binary.AppendUvarint(nil, index) }
+func erasedRow(d evidence.Digest, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(append([]byte{rowErased}, d[:]...), index)
+}
 func minuteOf(t evidence.Time) (b [8]byte) {
 	binary.BigEndian.PutUint64(b[:], uint64(t)/60_000)
 	return b
@@ -130,7 +132,7 @@ func rowsOf(first uint64, batch []indexed) []tlog.Row {
 			}
 		}
 		if b, ok := r.Body.(*evidence.PayloadErased); ok {
-			rows = append(rows, tlog.Row{Key: erasedRow(b.Commit), Value: indexValue(e.index)})
+			rows = append(rows, tlog.Row{Key: erasedRow(b.Commit, e.index)})
 		}
 		for f, v := range fieldsOf(r) {
 			post.add(f, v, e.index)

@@ -114,3 +114,14 @@ func (s *Store) Stats() Stats {
 	m := s.db.Metrics()
 	return Stats{DiskBytes: m.DiskSpaceUsage(), MemTableBytes: m.MemTable.Size, CacheBytes: m.BlockCache.Size}
 }
+
+// NewestHead returns the newest tree head that was committed, nil if there is
+// none. Unlike Load it does not mind incomplete index rows: who replaces these
+// needs to know how long the log is.
+func (s *Store) NewestHead() ([]byte, error) {
+	head, err := s.get(headKey)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	return head, err
+}
