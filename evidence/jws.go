@@ -113,6 +113,9 @@ func split(entry []byte) (kid Digest, payload, sig []byte, err error) {
 	if kid, err = parseDigest(text); err != nil {
 		return kid, nil, nil, fmt.Errorf("JWS: kid: %w", err)
 	}
+	if len(body) == 0 {
+		return kid, nil, nil, errors.New("JWS: want a payload, found none: a detached one is no record")
+	}
 	if payload, err = appendBase64url(make([]byte, 0, len(body)), body); err != nil {
 		return kid, nil, nil, fmt.Errorf("JWS: payload: %w", err)
 	}

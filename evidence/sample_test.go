@@ -26,8 +26,11 @@ func testPayload(media, text string) *Payload {
 	return &Payload{Salt: sha256.Sum256([]byte("ledgerd test salt: " + text)), Media: media, Data: []byte(text)}
 }
 
-func commitJSON(text string) Commitment  { return testPayload("application/json", text).Commitment() }
-func commitText(text string) *Commitment { c := testPayload("text/plain", text).Commitment(); return &c }
+func commitJSON(text string) Commitment { return testPayload("application/json", text).Commitment() }
+func commitText(text string) *Commitment {
+	c := testPayload("text/plain", text).Commitment()
+	return &c
+}
 
 // testID names a record that is not there.
 func testID(name string) ID { return IDOf([]byte("test record: " + name)) }
