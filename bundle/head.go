@@ -153,8 +153,8 @@ func readNote(signed []byte) (*unverifiedNote, error) {
 	}
 	for line := range strings.SplitSeq(strings.TrimSuffix(sigs, "\n"), "\n") {
 		name, b64, ok := strings.Cut(strings.TrimPrefix(line, sigPrefix), " ")
-		raw, err := base64.StdEncoding.DecodeString(b64)
-		if !ok || !strings.HasPrefix(line, sigPrefix) || name == "" || err != nil || len(raw) < 5 {
+		raw, err := base64.StdEncoding.Strict().DecodeString(b64)
+		if !ok || !strings.HasPrefix(line, sigPrefix) || name == "" || err != nil || len(raw) < 5 || base64.StdEncoding.EncodedLen(len(raw)) != len(b64) {
 			return bad("expected a signature line, found %q", clip(line))
 		}
 		if len(un.signers) == maxSigners {

@@ -1,0 +1,457 @@
+package bundle
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"ledgerd/ledger/tlog"
+)
+
+func trustOfLog(t testing.TB) *Trust {
+	_, vkey := logSigner(t, origin, "log")
+	return newTrust(t, "log "+vkey+"\nquorum none\n")
+}
+
+func TestRoundTrip(t *testing.T) {
+	b := sample(t)
+	if err := read(bytes.NewReader(b), trustOfLog(t)); err != nil {
+		t.Fatal(err)
+	}
+	if Sniff(b[:SniffLen]) != FormBundle {
+		t.Error("a bundle is not seen to be one")
+	}
+	if !bytes.Equal(b, sample(t)) {
+		t.Error("the same bundle was written in two ways")
+	}
+}
+
+// Any set of records, under any heads, gives the roots that RFC 6962 gives.
+func TestFoldGivesTheRootsOfRFC6962(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		n := 1 + rnd.IntN(70)
+		leaves := leavesOf(n)
+		sizes := []uint64{uint64(n)}
+		for range rnd.IntN(4) {
+			sizes = append(sizes, uint64(rnd.IntN(n+1)))
+		}
+		slices.Sort(sizes)
+		var indexes []uint64
+		for i := range n {
+			if rnd.IntN(1+rnd.IntN(12)) == 0 {
+				indexes = append(indexes, uint64(i))
+			}
+		}
+		f := newFold(sizes)
+		seen := map[span]bool{}
+		for _, i := range append(slices.Clone(indexes), uint64(n)) {
+			for _, s := range f.gap(i) {
+				if seen[s] {
+					t.Fatalf("node %v comes twice", s)
+				}
+				seen[s] = true
+				f.push(s, naiveRoot(leaves[s.lo:s.hi]))
+			}
+			if i < uint64(n) {
+				f.push(span{i, i + 1}, tlog.LeafHash(leaves[i]))
+			}
+		}
+		if len(f.roots) != len(sizes) {
+			t.Fatalf("sizes %v: %d roots", sizes, len(f.roots))
+		}
+		for i, size := range sizes {
+			if f.roots[i] != naiveRoot(leaves[:size]) {
+				t.Fatalf("sizes %v, indexes %v: root of size %d differs", sizes, indexes, size)
+			}
+		}
+	}
+}
+
+// Under one head the nodes are those of tlog.SetNodes, so that a log's node
+// sets fit a bundle.
+func TestGapsAreTheNodeSet(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for range 500 {
+		n := uint64(1 + rnd.IntN(5000))
+		var indexes []uint64
+		for i := range n {
+			if rnd.IntN(50) == 0 {
+				indexes = append(indexes, i)
+			}
+		}
+		want, err := tlog.SetNodes(n, indexes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := newFold([]uint64{n})
+		var got []span
+		for _, i := range append(slices.Clone(indexes), n) {
+			for _, s := range f.gap(i) {
+				got = append(got, s)
+				f.push(s, tlog.Hash{})
+			}
+			if i < n {
+				f.push(span{i, i + 1}, tlog.Hash{})
+			}
+		}
+		if len(got) != len(want) {
+			t.Fatalf("size %d: %d nodes, SetNodes has %d", n, len(got), len(want))
+		}
+		for i, w := range want {
+			lo := w.Index << w.Level
+			if got[i] != (span{lo, min(lo+1<<w.Level, n)}) {
+				t.Fatalf("size %d: node %d is %v, SetNodes has %v", n, i, got[i], w)
+			}
+		}
+	}
+}
+
+func TestThousandRecordsNeedFewNodes(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	most := 0
+	for range 20000 {
+		size := 1000 + rnd.Uint64N(1<<32)
+		from := rnd.Uint64N(size - 999)
+		f := newFold([]uint64{size})
+		n := len(f.gap(from))
+		f.next = from + 1000
+		most = max(most, n+len(f.gap(size)))
+	}
+	if most >= 64 {
+		t.Errorf("1,000 consecutive records take %d nodes, expected fewer than 64", most)
+	}
+	t.Logf("at most %d nodes", most)
+}
+
+func TestEveryLineCounts(t *testing.T) {
+	trust := trustOfLog(t)
+	lines := splitLines(append(sample(t), '\n'))
+	lines = lines[:len(lines)-1]
+	check := func(what string, changed []string) {
+		t.Helper()
+		if slices.Equal(changed, lines) {
+			return
+		}
+		if err := read(strings.NewReader(strings.Join(changed, "")), trust); err == nil {
+			t.Errorf("%s: passed", what)
+		}
+	}
+	for i := range lines {
+		check(fmt.Sprintf("line %d dropped", i+1), slices.Delete(slices.Clone(lines), i, i+1))
+		check(fmt.Sprintf("line %d doubled", i+1), slices.Insert(slices.Clone(lines), i, lines[i]))
+		for j := range i {
+			swapped := slices.Clone(lines)
+			swapped[i], swapped[j] = swapped[j], swapped[i]
+			check(fmt.Sprintf("lines %d and %d swapped", j+1, i+1), swapped)
+		}
+	}
+	for n := range len(lines) {
+		check(fmt.Sprintf("cut off after %d lines", n), lines[:n])
+	}
+}
+
+// A flipped bit anywhere but in the header, which is compared with what the
+// records say and not with itself, is found.
+func TestEveryByteCounts(t *testing.T) {
+	trust := trustOfLog(t)
+	b := sample(t)
+	start := bytes.IndexByte(b, '\n')
+	rnd := rand.New(rand.NewPCG(7, 8))
+	for i := start; i < len(b); i++ {
+		if i > 2500 && rnd.IntN(500) != 0 {
+			continue
+		}
+		c := bytes.Clone(b)
+		c[i] ^= 1 << rnd.IntN(8)
+		if err := read(bytes.NewReader(c), trust); err == nil {
+			t.Fatalf("byte %d changed from %q to %q: passed", i, b[i], c[i])
+		}
+	}
+}
+
+func TestMalformed(t *testing.T) {
+	head := fmt.Sprintf("%s\n", mustLine(t, sample(t), 1))
+	const h = `{"bundle":"v1","origin":"o","about":{"kind":"record","record":"ev_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAF"}}` + "\n"
+	if _, err := NewReader(strings.NewReader(h)).Header(); err == nil {
+		t.Fatal("a non-canonical evidence ID was accepted")
+	}
+	const ok = `{"bundle":"v1","origin":"o","about":{"kind":"record","record":"ev_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQ"}}` + "\n"
+	if _, err := NewReader(strings.NewReader(ok)).Header(); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"empty":                  "",
+		"no newline":             strings.TrimSpace(ok),
+		"white space":            strings.Replace(ok, `,"about"`, `, "about"`, 1),
+		"byte order mark":        "\ufeff" + ok,
+		"unknown member":         strings.Replace(ok, `"origin"`, `"x":1,"origin"`, 1),
+		"duplicate member":       strings.Replace(ok, `"origin":"o"`, `"origin":"o","origin":"o"`, 1),
+		"other case":             strings.Replace(ok, `"origin"`, `"Origin"`, 1),
+		"newer version":          strings.Replace(ok, `"v1"`, `"v2"`, 1),
+		"origin with a space":    strings.Replace(ok, `"o"`, `"o o"`, 1),
+		"origin with a plus":     strings.Replace(ok, `"o"`, `"o+o"`, 1),
+		"kind and member differ": strings.Replace(ok, `"kind":"record"`, `"kind":"run"`, 1),
+		"range upside down":      `{"bundle":"v1","origin":"o","about":{"kind":"range","from":5,"to":5}}` + "\n",
+		"range half":             `{"bundle":"v1","origin":"o","about":{"kind":"range","from":5}}` + "\n",
+		"record before any head": ok + `{"record":{"index":0,"jws":"a"}}` + "\n",
+		"end before any record":  ok + head + `{"end":{"heads":1,"records":0,"payloads":0}}` + "\n",
+		"two members":            ok + `{"data":"","end":{"heads":0,"records":0,"payloads":0}}` + "\n",
+		"no member":              ok + "{}\n",
+		"null member":            ok + `{"head":null}` + "\n",
+		"data alone":             ok + head + `{"data":"eA"}` + "\n",
+		"payload before records": ok + head + `{"payload":{"commit":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQ","size":0,"salt":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}` + "\n",
+		"empty left":             ok + head + `{"record":{"index":0,"left":[],"jws":"a"}}` + "\n",
+		"empty record":           ok + head + `{"record":{"index":0,"jws":""}}` + "\n",
+		"head without root":      ok + `{"head":"o\n1\n\n"}` + "\n",
+		"deep":                   strings.Repeat("[", 100000) + "\n",
+		"gzip":                   "\x1f\x8b\x08\x00\x00\x00\x00\x00\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := read(strings.NewReader(text), trustOfLog(t))
+			var fe *FormatError
+			if !errors.As(err, &fe) {
+				t.Errorf("expected a *FormatError, found %v", err)
+			}
+		})
+	}
+}
+
+func mustLine(t testing.TB, b []byte, n int) string {
+	t.Helper()
+	return strings.TrimSuffix(splitLines(b)[n], "\n")
+}
+
+// Row 56: an index that the tree does not have is a contradiction, not a
+// spelling mistake.
+func TestRow56IndexBeyondTheTree(t *testing.T) {
+	b := sample(t)
+	lines := splitLines(b)
+	last := slices.IndexFunc(lines, func(s string) bool { return strings.HasPrefix(s, `{"record":{"index":20`) })
+	lines[last] = strings.Replace(lines[last], `"index":20`, `"index":23`, 1)
+	err := read(strings.NewReader(strings.Join(lines, "")), trustOfLog(t))
+	var pe *ProofError
+	if !errors.As(err, &pe) {
+		t.Errorf("expected a *ProofError, found %v", err)
+	}
+}
+
+func TestRangeIsContiguous(t *testing.T) {
+	signer, _ := logSigner(t, origin, "log")
+	leaves := leavesOf(40)
+	write := func(indexes ...uint64) (string, error) {
+		var b bytes.Buffer
+		w := NewWriter(&b, RangeHeader(origin, 10, 14), nodesOf(leaves))
+		must(t, w.Head(signHead(t, 40, naiveRoot(leaves), signer)))
+		for _, i := range indexes {
+			if err := w.Record(i, leaves[i]); err != nil {
+				return "", err
+			}
+		}
+		return b.String(), w.Close()
+	}
+	if _, err := write(0, 3, 10, 11, 12, 13, 30); err != nil {
+		t.Error(err)
+	}
+	for _, hole := range [][]uint64{{0, 11, 12, 13}, {10, 11, 13}, {10, 11, 12}, {10, 11, 12, 20}, {0}} {
+		if _, err := write(hole...); err == nil {
+			t.Errorf("records %v were written as the range from 10 to 13", hole)
+		}
+	}
+	// The reader says the same of a bundle that somebody else wrote.
+	b := bytes.Replace(sample(t), []byte(`{"kind":"run","run":"run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11"}`), []byte(`{"kind":"range","from":12,"to":15}`), 1)
+	var fe *FormatError
+	if err := read(bytes.NewReader(b), trustOfLog(t)); !errors.As(err, &fe) {
+		t.Errorf("expected a *FormatError for the range without record 14, found %v", err)
+	}
+	b = bytes.Replace(b, []byte(`"to":15`), []byte(`"to":14`), 1)
+	if err := read(bytes.NewReader(b), trustOfLog(t)); err != nil {
+		t.Errorf("range 12 to 13: %v", err)
+	}
+}
+
+func TestWriterRefuses(t *testing.T) {
+	signer, _ := logSigner(t, origin, "log")
+	leaves := leavesOf(8)
+	head := signHead(t, 8, naiveRoot(leaves), signer)
+	p := disclosed{[32]byte{1}, []byte("payload")}
+	c := p.commitment()
+	for name, do := range map[string]func(*Writer) error{
+		"record without head":   func(w *Writer) error { return w.Record(0, leaves[0]) },
+		"index twice":           func(w *Writer) error { w.Head(head); w.Record(1, leaves[1]); return w.Record(1, leaves[1]) },
+		"index beyond":          func(w *Writer) error { w.Head(head); return w.Record(8, leaves[0]) },
+		"head after record":     func(w *Writer) error { w.Head(head); w.Record(1, leaves[1]); return w.Head(head) },
+		"no record":             func(w *Writer) error { w.Head(head); return w.Close() },
+		"payload before record": func(w *Writer) error { w.Head(head); return w.Payload(c, p.salt, bytes.NewReader(p.data)) },
+		"payload twice": func(w *Writer) error {
+			w.Head(head)
+			w.Record(1, leaves[1])
+			w.Payload(c, p.salt, bytes.NewReader(p.data))
+			return w.Payload(c, p.salt, bytes.NewReader(p.data))
+		},
+		"payload too short": func(w *Writer) error {
+			w.Head(head)
+			w.Record(1, leaves[1])
+			return w.Payload(c, p.salt, bytes.NewReader(p.data[1:]))
+		},
+		"payload too long": func(w *Writer) error {
+			w.Head(head)
+			w.Record(1, leaves[1])
+			return w.Payload(c, p.salt, bytes.NewReader(append(p.data, 'x')))
+		},
+		"another payload": func(w *Writer) error {
+			w.Head(head)
+			w.Record(1, leaves[1])
+			return w.Payload(c, [32]byte{2}, bytes.NewReader(p.data))
+		},
+		"after close": func(w *Writer) error { w.Head(head); w.Record(1, leaves[1]); w.Close(); return w.Record(2, leaves[2]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := NewWriter(io.Discard, RunHeader(origin, "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11"), nodesOf(leaves))
+			if err := do(w); err == nil {
+				t.Error("expected an error")
+			}
+		})
+	}
+}
+
+// Row 59: neither a line without end nor a million records take memory.
+func TestRow59BombsTakeNoMemory(t *testing.T) {
+	t.Run("line without end", func(t *testing.T) {
+		grew := heapGrowth(func() {
+			err := read(io.MultiReader(strings.NewReader(`{"bundle":"`), &endless{1 << 30}), trustOfLog(t))
+			var fe *FormatError
+			if !errors.As(err, &fe) {
+				t.Errorf("expected a *FormatError, found %v", err)
+			}
+		})
+		if grew > 4<<20 {
+			t.Errorf("took %d bytes", grew)
+		}
+	})
+	t.Run("many records, then no end", func(t *testing.T) {
+		const n = 200_000
+		signer, _ := logSigner(t, origin, "log")
+		pr, pw := io.Pipe()
+		go func() {
+			w := NewWriter(pw, RunHeader(origin, "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11"), func(lo, hi uint64) (tlog.Hash, error) { return tlog.Hash{1}, nil })
+			w.Head(signHead(t, 4*n, tlog.Hash{1}, signer))
+			for i := range uint64(n) {
+				w.Record(3*i, []byte("an entry"))
+			}
+			w.w.Flush()
+			pw.Close()
+		}()
+		r := NewReader(pr)
+		var err error
+		grew := heapGrowth(func() {
+			for err == nil {
+				_, err = r.Next()
+			}
+		})
+		var fe *FormatError
+		if !errors.As(err, &fe) {
+			t.Errorf("expected a *FormatError, found %v", err)
+		}
+		if r.seen.Records != n {
+			t.Errorf("read %d records of %d", r.seen.Records, n)
+		}
+		if len(r.fold.stack) > 64 {
+			t.Errorf("the reader holds %d hashes, expected at most 64", len(r.fold.stack))
+		}
+		if grew > 4<<20 {
+			t.Errorf("took %d bytes", grew)
+		}
+	})
+}
+
+// heapGrowth returns by how many live bytes the heap grew while f ran.
+func heapGrowth(f func()) int64 {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	return int64(after.HeapAlloc) - int64(before.HeapAlloc)
+}
+
+type endless struct{ left int }
+
+func (e *endless) Read(b []byte) (int, error) {
+	if e.left <= 0 {
+		return 0, io.EOF
+	}
+	for i := range b {
+		b[i] = 'x'
+	}
+	e.left -= len(b)
+	return len(b), nil
+}
+
+func FuzzReader(f *testing.F) {
+	b := sample(f)
+	f.Add(b)
+	lines := splitLines(b)
+	for i := range lines {
+		f.Add([]byte(strings.Join(slices.Delete(slices.Clone(lines), i, i+1), "")))
+	}
+	trust := trustOfLog(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := NewReader(bytes.NewReader(b))
+		var again bytes.Buffer
+		h, err := r.Header()
+		if err != nil {
+			return
+		}
+		_ = trust
+		w := NewWriter(&again, *h, nil)
+		var left []tlog.Hash
+		w.nodes = func(lo, hi uint64) (tlog.Hash, error) { h := left[0]; left = left[1:]; return h, nil }
+		// Whatever is read to its end is what a writer would have written.
+		raw := splitLines(b)
+		lineOf := func() *line {
+			l := new(line)
+			if err := decode([]byte(strings.TrimSuffix(raw[r.n-1], "\n")), l); err != nil {
+				t.Fatal(err)
+			}
+			return l
+		}
+		setLeft := func(hs []hash32) {
+			left = left[:0]
+			for _, h := range hs {
+				left = append(left, tlog.Hash(h))
+			}
+		}
+		for {
+			it, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return
+			}
+			switch it := it.(type) {
+			case *HeadItem:
+				must(t, w.Head(it.Note))
+			case *RecordItem:
+				setLeft(lineOf().Record.Left)
+				must(t, w.Record(it.Index, it.Entry))
+			case *PayloadItem:
+				return // the writer computes commitments, the fuzzer cannot
+			case *EndItem:
+				setLeft(lineOf().End.Left)
+				must(t, w.Close())
+			}
+		}
+		if !bytes.Equal(again.Bytes(), b) {
+			t.Errorf("read %q, wrote %q", b, again.Bytes())
+		}
+	})
+}
