@@ -12,6 +12,7 @@ import (
 type Run struct {
 	Line
 	// Actor, Task and the others are what run.opened says.
+	Origin string
 	Actor  string
 	Signer Signer
 	Body   *evidence.RunOpened
@@ -120,7 +121,7 @@ func (r *Run) Apply(index uint64, id evidence.ID, rec *evidence.Record, by Signe
 }
 
 func (r *Run) open(p place, rec *evidence.Record, b *evidence.RunOpened, by Signer) {
-	r.Actor, r.Signer, r.Body = rec.Actor, by, b
+	r.Origin, r.Actor, r.Signer, r.Body = rec.Origin, rec.Actor, by, b
 	r.opened, r.openedAt = p, rec.Time
 	r.account = &account{run: rec.Run, budget: b.Budget}
 }

@@ -1,0 +1,155 @@
+package audit
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"ledgerd/evidence"
+)
+
+// RulesVersion is the version of the rules by which a verdict is reached. A
+// verdict is recomputed under the version that it names.
+const RulesVersion = 1
+
+// Verdict is the result of checking a claim against the evidence, or a contract
+// at the end of a run.
+type Verdict struct {
+	Origin     string
+	Run        evidence.RunID
+	Opened     evidence.ID     // the run.opened, by which the contract is fixed
+	Claim      evidence.ID     // zero: the run as such was judged
+	Weakest    evidence.Source // that the trust file lets count; absent: none asked for
+	Contract   *ContractResult // nil: the run has none
+	Assertions []AssertionResult
+	Disclosed  []evidence.Digest // payloads that were looked at, sorted
+	Withheld   []evidence.Digest // and those that should have been; no part of the bytes
+	Result     evidence.Result
+}
+
+// ContractResult is what was decided about the run's contract.
+type ContractResult struct {
+	Commit evidence.Digest  // the commitment in run.opened
+	Digest *evidence.Digest // [Contract.Digest]; nil where withheld or unreadable
+	Decision
+}
+
+// AssertionResult is what was decided about one assertion of the claim.
+type AssertionResult struct {
+	Statement, Assertion int // positions, from 0
+	Decision
+}
+
+// rank orders results from the worst.
+func rank(r evidence.Result) int {
+	return slices.Index([]evidence.Result{
+		evidence.Contradicted, evidence.Unsupported, evidence.InDoubt, evidence.Undisclosed, evidence.NoContract, evidence.Supported,
+	}, r)
+}
+
+// overall: the worst of the claim's assertions; where the run has no contract,
+// never better than no_contract. A claim that asserts nothing is as good as no
+// contract. Without a claim, the contract's.
+func (v *Verdict) overall() evidence.Result {
+	worst := evidence.Supported
+	if v.Claim.IsZero() {
+		if v.Contract == nil {
+			return evidence.NoContract
+		}
+		return v.Contract.Result
+	}
+	if len(v.Assertions) == 0 || v.Contract == nil {
+		worst = evidence.NoContract
+	}
+	for _, a := range v.Assertions {
+		if rank(a.Result) < rank(worst) {
+			worst = a.Result
+		}
+	}
+	return worst
+}
+
+type verdictWire struct {
+	Rules      int               `json:"rules"`
+	Origin     string            `json:"origin"`
+	Run        evidence.RunID    `json:"run"`
+	Opened     evidence.ID       `json:"opened"`
+	Claim      evidence.ID       `json:"claim,omitzero"`
+	Trust      trustPart         `json:"trust"`
+	Contract   *contractPart     `json:"contract,omitzero"`
+	Assertions []assertionPart   `json:"assertions,omitempty"`
+	Disclosed  []evidence.Digest `json:"disclosed,omitempty"`
+	Result     evidence.Result   `json:"result"`
+}
+
+// trustPart is the part of a trust file that a verdict depends on, and its
+// digest: SHA-256 of {"weakest_source":"…"} or, where none is asked for, {}.
+type trustPart struct {
+	Digest        evidence.Digest `json:"digest"`
+	WeakestSource evidence.Source `json:"weakest_source,omitzero"`
+}
+
+type contractPart struct {
+	Commit  evidence.Digest  `json:"commit"`
+	Digest  *evidence.Digest `json:"digest,omitzero"`
+	Result  evidence.Result  `json:"result"`
+	Source  evidence.Source  `json:"source,omitzero"`
+	Records []evidence.ID    `json:"records,omitempty"`
+}
+
+type assertionPart struct {
+	Statement int             `json:"statement"`
+	Assertion int             `json:"assertion"`
+	Result    evidence.Result `json:"result"`
+	Source    evidence.Source `json:"source,omitzero"`
+	Records   []evidence.ID   `json:"records,omitempty"`
+}
+
+// Bytes returns the verdict as canonical JSON (RFC 8785): what a verdict record
+// commits to.
+func (v *Verdict) Bytes() ([]byte, error) {
+	w := verdictWire{
+		Rules: RulesVersion, Origin: v.Origin, Run: v.Run, Opened: v.Opened, Claim: v.Claim,
+		Trust: trustPart{trustDigest(v.Weakest), v.Weakest}, Disclosed: v.Disclosed, Result: v.Result,
+	}
+	if c := v.Contract; c != nil {
+		w.Contract = &contractPart{c.Commit, c.Digest, c.Result, c.Source, c.Records}
+	}
+	for _, a := range v.Assertions {
+		w.Assertions = append(w.Assertions, assertionPart{a.Statement, a.Assertion, a.Result, a.Source, a.Records})
+	}
+	b, err := json.Marshal(&w)
+	if err != nil {
+		return nil, fmt.Errorf("verdict: %w", err)
+	}
+	canonical := jsontext.Value(b)
+	if err := canonical.Canonicalize(); err != nil {
+		return nil, fmt.Errorf("verdict: %w", err)
+	}
+	return canonical, nil
+}
+
+func trustDigest(weakest evidence.Source) evidence.Digest {
+	if weakest == "" {
+		return sha256.Sum256([]byte("{}"))
+	}
+	return sha256.Sum256([]byte(`{"weakest_source":"` + string(weakest) + `"}`))
+}
+
+// parseVerdict reads a recorded verdict as far as it says under which inputs it
+// was reached.
+func parseVerdict(b []byte) (*verdictWire, error) {
+	var w verdictWire
+	if err := json.Unmarshal(b, &w, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("verdict: %w", err)
+	}
+	return &w, nil
+}
+
+func sortDigests(ds []evidence.Digest) {
+	slices.SortFunc(ds, func(a, b evidence.Digest) int { return bytes.Compare(a[:], b[:]) })
+}
