@@ -1,0 +1,67 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+
+	"ledgerd/evidence"
+)
+
+// Problem is an error as RFC 9457 describes it. Reason is for programs and
+// stays the same; Detail is for people: what was expected, what was found, what
+// to do.
+type Problem struct {
+	Type   string `json:"type"             doc:"urn:ledgerd:problem: followed by the reason"`
+	Title  string `json:"title"            doc:"What the status means"`
+	Status int    `json:"status"           doc:"The HTTP status"`
+	Detail string `json:"detail,omitempty" doc:"What was expected, what was found, what to do"`
+	Reason string `json:"reason"           doc:"Stable name of the reason, for programs"`
+	// Stands names the record that a conflict was lost to.
+	Stands *evidence.ID `json:"stands,omitempty" doc:"The record that stands where a conflict was lost"`
+	// Index is where that record stands.
+	Index *uint64 `json:"index,omitempty" doc:"The index of the record that stands"`
+	// Line is the number of the line that is refused, from 1, where many were sent.
+	Line int `json:"line,omitempty" doc:"The refused line, from 1, where many records were sent"`
+}
+
+const problemPrefix = "urn:ledgerd:problem:"
+
+// The reasons that the daemon itself gives. A refused record carries the reason
+// that admission gave.
+const (
+	ReasonMalformed     = "malformed"      // 400: the request is not one that the daemon understands
+	ReasonForm          = "form"           // 400 or 422: not a record in the one form there is
+	ReasonNoToken       = "no_token"       // 401: no token, or one that is not known
+	ReasonRight         = "right"          // 403: the token lacks the right
+	ReasonOtherActor    = "other_actor"    // 403: a token of one actor, a record of another's key
+	ReasonCrossOrigin   = "cross_origin"   // 403: a web page elsewhere sent this
+	ReasonNotFound      = "not_found"      // 404
+	ReasonMethod        = "method"         // 405
+	ReasonSlow          = "slow"           // 408: the body came too slowly
+	ReasonConflict      = "conflict"       // 409
+	ReasonTooLarge      = "too_large"      // 413
+	ReasonMediaType     = "media_type"     // 415
+	ReasonCommitment    = "commitment"     // 422: the payload does not open its commitment
+	ReasonHost          = "host"           // 421: not a name of this daemon
+	ReasonInternal      = "internal"       // 500
+	ReasonUnknown       = "unknown"        // 500: begun, and not known to be durable
+	ReasonBusy          = "busy"           // 503: come again later
+	ReasonStopping      = "stopping"       // 503: certainly not appended
+	ReasonReadOnly      = "read_only"      // 403: a restored copy takes no records
+	ReasonDiskFull      = "disk_full"      // 507: reads go on
+	ReasonErased        = "erased"         // 410: the payload was erased, and is not taken again
+	ReasonNotConfigured = "not_configured" // 501: the daemon was started without what this needs
+)
+
+// NewProblem returns a problem with the title that its status has.
+func NewProblem(status int, reason, format string, args ...any) *Problem {
+	return &Problem{
+		Type: problemPrefix + reason, Title: http.StatusText(status), Status: status,
+		Detail: fmt.Sprintf(format, args...), Reason: reason,
+	}
+}
+
+// Error is the detail, with the status before it.
+func (p *Problem) Error() string {
+	return fmt.Sprintf("%d %s (%s): %s", p.Status, p.Title, p.Reason, p.Detail)
+}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package server
+
+// isDiskFull: this system does not say.
+func isDiskFull(error) bool { return false }

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"ledgerd/ledger/tlog"
+)
+
+// Metrics is what the daemon tells Prometheus. The ledger's hooks feed it, so
+// it is made before the ledger is opened.
+type Metrics struct {
+	registry     *prometheus.Registry
+	batchEntries prometheus.Histogram
+	batchBytes   prometheus.Histogram
+	gather       prometheus.Histogram
+	sync         prometheus.Histogram
+	requests     *prometheus.CounterVec
+	problems     *prometheus.CounterVec
+	refusals     *prometheus.CounterVec
+	lost         prometheus.Counter
+}
+
+// NewMetrics returns metrics that nothing has been counted in.
+func NewMetrics() *Metrics {
+	seconds := prometheus.ExponentialBuckets(0.0001, 2, 15) // 0.1 ms to 1.6 s
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		batchEntries: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ledgerd_commit_entries", Help: "Entries of one commit.", Buckets: prometheus.ExponentialBuckets(1, 2, 11),
+		}),
+		batchBytes: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ledgerd_commit_bytes", Help: "Bytes of the entries of one commit.", Buckets: prometheus.ExponentialBuckets(512, 4, 8),
+		}),
+		gather: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ledgerd_commit_gather_seconds", Help: "Time from a commit's first admission until it was begun.", Buckets: seconds,
+		}),
+		sync: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ledgerd_commit_sync_seconds", Help: "Time from when a commit was begun until it was durable.", Buckets: seconds,
+		}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ledgerd_http_requests_total", Help: "Requests answered, by route and class of status.",
+		}, []string{"route", "status"}),
+		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ledgerd_http_problems_total", Help: "Problems sent, by reason.",
+		}, []string{"reason"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ledgerd_refusals_total", Help: "Records refused, by reason.",
+		}, []string{"reason"}),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ledgerd_appends_unknown_total", Help: "Records of which nobody knows whether they became durable.",
+		}),
+	}
+	m.registry.MustRegister(m.batchEntries, m.batchBytes, m.gather, m.sync, m.requests, m.problems, m.refusals, m.lost,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Commit is the hook for ledger.Config.OnCommit.
+func (m *Metrics) Commit(c tlog.CommitStats) {
+	m.batchEntries.Observe(float64(c.Entries))
+	m.batchBytes.Observe(float64(c.Bytes))
+	m.gather.Observe(c.Gather.Seconds())
+	m.sync.Observe(c.Sync.Seconds())
+}
+
+// observe adds what is read when Prometheus asks.
+func (m *Metrics) observe(s *Server) {
+	log := s.ledger.Log()
+	counter := func(name, help string, f func(tlog.Counts) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(f(log.Counts())) })
+	}
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
+	}
+	for _, c := range []prometheus.Collector{
+		counter("ledgerd_appends_total", "Records appended.", func(c tlog.Counts) uint64 { return c.Appended }),
+		counter("ledgerd_duplicates_total", "Records answered with the place where the same bytes stand.", func(c tlog.Counts) uint64 { return c.Duplicates }),
+		counter("ledgerd_busy_total", "Records turned away because the queue was full.", func(c tlog.Counts) uint64 { return c.Busy }),
+		counter("ledgerd_commits_total", "Commits that became durable.", func(c tlog.Counts) uint64 { return c.Commits }),
+		gauge("ledgerd_queue_entries", "Records in line.", func() float64 { return float64(log.Counts().Queue) }),
+		gauge("ledgerd_tree_size", "Size of the durable tree.", func() float64 { return float64(log.Head().Size) }),
+		gauge("ledgerd_uploads", "Requests whose bodies are being read.", func() float64 { return float64(s.uploads.n.Load()) }),
+		gauge("ledgerd_streams", "Event streams and exports under way.", func() float64 { return float64(s.streams.n.Load()) }),
+		gauge("ledgerd_head_file_failing", "1 while the newest tree head cannot be kept outside the store.", func() float64 {
+			if log.Counts().KeepErr != nil {
+				return 1
+			}
+			return 0
+		}),
+	} {
+		// A second server over the same metrics is a test's: the first one's
+		// readings stand.
+		var already prometheus.AlreadyRegisteredError
+		if err := m.registry.Register(c); err != nil && !errors.As(err, &already) {
+			panic(err) // names are constants
+		}
+	}
+}
+
+func (m *Metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}

@@ -1,0 +1,287 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"ledgerd/internal/api"
+	"ledgerd/ledger"
+)
+
+// Config is what a server serves, and how.
+type Config struct {
+	Ledger *ledger.Ledger
+	Tokens *Tokens
+	// PublicLog opens the tree heads and tiles, which hold every record and no
+	// payload, to readers without a token.
+	PublicLog bool
+	// Hosts are names that requests may be addressed to besides loopback ones.
+	Hosts []string
+	// Backup writes a backup on the daemon's machine and returns its
+	// directory. nil: the route answers 501.
+	Backup func(ctx context.Context) (directory string, err error)
+	// Metrics is what the ledger's hooks feed. nil: a new one.
+	Metrics *Metrics
+	Logger  *slog.Logger // slog.Default if nil
+	Limits  Limits
+	Clock   func() time.Time // time.Now if nil
+	Version string
+}
+
+// Server is the daemon's HTTP side.
+type Server struct {
+	cfg         Config
+	ledger      *ledger.Ledger
+	tokens      *Tokens
+	log         *slog.Logger
+	limits      Limits
+	now         func() time.Time
+	metrics     *Metrics
+	mux         *http.ServeMux
+	routes      []route
+	openapi     []byte
+	hosts       map[string]bool
+	crossOrigin *http.CrossOriginProtection
+	uploads     gauge
+	uploadBytes gauge
+	streams     gauge
+	stopping    context.Context // ends when Serve begins to stop: streams end
+	stop        context.CancelFunc
+}
+
+// New returns the server of a ledger.
+func New(cfg Config) (*Server, error) {
+	if cfg.Ledger == nil || cfg.Tokens == nil {
+		return nil, errors.New("server: a ledger and tokens are needed")
+	}
+	s := &Server{
+		cfg: cfg, ledger: cfg.Ledger, tokens: cfg.Tokens, log: cfg.Logger, limits: cfg.Limits.withDefaults(),
+		now: cfg.Clock, metrics: cfg.Metrics, crossOrigin: http.NewCrossOriginProtection(),
+		hosts: map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true},
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.metrics == nil {
+		s.metrics = NewMetrics()
+	}
+	for _, h := range cfg.Hosts {
+		s.hosts[strings.ToLower(h)] = true
+	}
+	s.uploads.limit, s.uploadBytes.limit, s.streams.limit = int64(s.limits.Uploads), s.limits.UploadBytes, int64(s.limits.Streams)
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.metrics.observe(s)
+	s.routes = s.table()
+	s.mux = http.NewServeMux()
+	for _, r := range s.routes {
+		s.mux.Handle(r.method+" "+r.path, s.handler(r))
+	}
+	s.mux.HandleFunc("/", s.noRoute)
+	var err error
+	if s.openapi, err = s.document(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// handler checks the token and its right, then hands over.
+func (s *Server) handler(r route) http.Handler {
+	served := s.metrics.requests.MustCurryWith(map[string]string{"route": r.method + " " + r.path})
+	open := r.right == "" || r.log && s.cfg.PublicLog
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		sw := &statusWriter{ResponseWriter: w}
+		defer func() { served.WithLabelValues(sw.class()).Inc() }()
+		grant := s.grant(req)
+		if !open {
+			if grant == nil {
+				sw.Header().Set("WWW-Authenticate", `Bearer realm="ledgerd"`)
+				s.problem(sw, req, api.NewProblem(http.StatusUnauthorized, api.ReasonNoToken,
+					"want a token in the header Authorization: Bearer …, found none that is known"))
+				return
+			}
+			if r.right != rightAny && !grant.May(r.right) {
+				s.problem(sw, req, api.NewProblem(http.StatusForbidden, api.ReasonRight,
+					"want a token with the right %q, token %s has %v", r.right, grant.ID, grant.Rights))
+				return
+			}
+		}
+		r.handle(sw, req, grant)
+	})
+}
+
+// grant returns what the request's token gives, nil for nothing.
+func (s *Server) grant(r *http.Request) *Grant {
+	const scheme = "bearer "
+	a := r.Header.Get("Authorization")
+	if len(a) <= len(scheme) || !strings.EqualFold(a[:len(scheme)], scheme) {
+		return nil
+	}
+	return s.tokens.Lookup(a[len(scheme):], s.now())
+}
+
+// ServeHTTP serves one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	if !s.guard(w, r) {
+		return
+	}
+	// No path here has an escape, a dot segment or an empty one: what has is
+	// not found, rather than redirected to what it might have meant.
+	raw, _, _ := strings.Cut(r.RequestURI, "?")
+	if strings.ContainsAny(raw, "%\\") || path.Clean(r.URL.Path) != r.URL.Path {
+		s.noRoute(w, r)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// noRoute answers 404, or 405 where the path has other methods.
+func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
+		if _, pattern := s.mux.Handler(probe); pattern != "" && pattern != "/" && path.Clean(r.URL.Path) == r.URL.Path {
+			allowed = append(allowed, m)
+		}
+	}
+	if len(allowed) > 0 {
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		s.problem(w, r, api.NewProblem(http.StatusMethodNotAllowed, api.ReasonMethod, "want one of %v here, found %s", allowed, r.Method))
+		return
+	}
+	s.problem(w, r, notFound("nothing is served under this path: /openapi.json lists what is"))
+}
+
+func notFound(detail string) *api.Problem {
+	return api.NewProblem(http.StatusNotFound, api.ReasonNotFound, "%s", detail)
+}
+
+// problem sends a problem, unless it was sent already.
+func (s *Server) problem(w http.ResponseWriter, r *http.Request, p *api.Problem) {
+	if p == errSent {
+		return
+	}
+	if p.Status >= 500 {
+		s.log.LogAttrs(r.Context(), slog.LevelWarn, "request failed", slog.String("method", r.Method),
+			slog.String("path", r.URL.Path), slog.Int("status", p.Status), slog.String("reason", p.Reason), slog.String("detail", p.Detail))
+	}
+	if p.Status == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", "1")
+	}
+	s.metrics.problems.WithLabelValues(p.Reason).Inc()
+	w.Header().Set("Content-Type", api.MediaProblem)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(p.Status)
+	if r.Method != http.MethodHead {
+		_ = json.NewEncoder(w).Encode(p)
+	}
+}
+
+// answer sends a value as JSON.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		s.problem(w, r, api.NewProblem(http.StatusInternalServerError, api.ReasonInternal, "the answer could not be written: %v", err))
+		return
+	}
+	w.Header().Set("Content-Type", api.MediaJSON)
+	w.WriteHeader(status)
+	_, _ = s.stream(w).Write(append(b, '\n'))
+}
+
+// statusWriter remembers the status for the metrics.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController find the connection.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *statusWriter) class() string {
+	switch {
+	case w.status == 0 || w.status < 300:
+		return "2xx"
+	case w.status < 400:
+		return "3xx"
+	case w.status < 500:
+		return "4xx"
+	}
+	return "5xx"
+}
+
+// streamWriter gives each write of a long answer its own time: a reader that
+// stops reading is cut off, one that is merely slow is not.
+type streamWriter struct {
+	w    http.ResponseWriter
+	conn *http.ResponseController
+}
+
+const writeTimeout = 30 * time.Second
+
+func (s *Server) stream(w http.ResponseWriter) *streamWriter {
+	return &streamWriter{w, http.NewResponseController(w)}
+}
+
+func (w *streamWriter) Write(b []byte) (int, error) {
+	if err := w.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	n, err := w.w.Write(b)
+	_ = w.conn.SetWriteDeadline(time.Time{})
+	return n, err
+}
+
+// Serve answers requests on ln until ctx ends, then lets those under way finish
+// for at most grace, and returns. TLS is used where it is given.
+func (s *Server) Serve(ctx context.Context, ln net.Listener, tlsConfig *tls.Config, grace time.Duration) error {
+	if tlsConfig != nil {
+		ln = tls.NewListener(ln, tlsConfig)
+	}
+	// HTTP/1.1 alone: one framing to check, and no streams to flood.
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	h := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: s.limits.HeaderTimeout,
+		IdleTimeout:       s.limits.IdleTimeout,
+		MaxHeaderBytes:    s.limits.HeaderBytes,
+		ConnContext:       withConn,
+		Protocols:         protocols,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	done := make(chan error, 1)
+	go func() { done <- h.Serve(framedListener{ln}) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	s.stop()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err := h.Shutdown(last)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = h.Close()
+	}
+	return err
+}
