@@ -1,8 +1,10 @@
 package pebblestore_test
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -48,13 +50,45 @@ func benchStore(b *testing.B) (*pebblestore.Store, string) {
 }
 
 // BenchmarkAppend measures the log without signatures: what it adds to a
-// record's cost.
-func BenchmarkAppend(b *testing.B) {
+// record's cost. BenchmarkAppendVerify adds one Ed25519 verification a record,
+// and what is left out then is JSON and the ledger's own admission.
+func BenchmarkAppend(b *testing.B)       { benchAppend(b, nil) }
+func BenchmarkAppendVerify(b *testing.B) { benchAppend(b, newVerifying(b)) }
+
+// verifying verifies one signature in each preparation.
+type verifying struct {
+	key      ed25519.PublicKey
+	msg, sig []byte
+}
+
+func newVerifying(b *testing.B) *verifying {
+	pub, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	msg := make([]byte, entryBytes-87)
+	return &verifying{pub, msg, ed25519.Sign(key, msg)}
+}
+
+func (v *verifying) Prepare(*tlog.Candidate) error {
+	if !ed25519.Verify(v.key, v.msg, v.sig) {
+		return errors.New("the signature does not verify")
+	}
+	return nil
+}
+func (*verifying) Admit(uint64, *tlog.Candidate) error { return nil }
+func (*verifying) Rows(uint64, int) []tlog.Row         { return nil }
+func (*verifying) Durable(uint64)                      {}
+
+func benchAppend(b *testing.B, v *verifying) {
 	for _, writers := range []int{1, 64, 1024} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
 			s, _ := benchStore(b)
 			defer s.Close()
 			c := config(b)
+			if v != nil {
+				c.Admitter = v
+			}
 			var commits, syncs atomic.Int64
 			c.OnCommit = func(st tlog.CommitStats) { commits.Add(1); syncs.Add(int64(st.Sync)) }
 			l, err := tlog.Open(ctx, s, c)
@@ -175,6 +209,7 @@ func BenchmarkMillion(b *testing.B) {
 	}
 	b.ReportMetric(time.Since(start).Seconds(), "settle-s")
 	b.ReportMetric(float64(s.Stats().DiskBytes)/float64(n*entryBytes), "disk/entries")
+	b.ReportMetric(float64(s.Stats().TableBytes)/float64(n*entryBytes), "tables/entries")
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}

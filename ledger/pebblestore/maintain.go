@@ -104,7 +104,8 @@ func (s *Store) Settle(ctx context.Context) error {
 
 // Stats is what the store can say about itself.
 type Stats struct {
-	DiskBytes     uint64 // tables and logs
+	DiskBytes     uint64 // tables and logs, those kept for reuse included
+	TableBytes    uint64 // tables alone
 	MemTableBytes uint64
 	CacheBytes    int64
 }
@@ -112,7 +113,7 @@ type Stats struct {
 // Stats returns the store's sizes.
 func (s *Store) Stats() Stats {
 	m := s.db.Metrics()
-	return Stats{DiskBytes: m.DiskSpaceUsage(), MemTableBytes: m.MemTable.Size, CacheBytes: m.BlockCache.Size}
+	return Stats{DiskBytes: m.DiskSpaceUsage(), TableBytes: uint64(m.Total().TablesSize), MemTableBytes: m.MemTable.Size, CacheBytes: m.BlockCache.Size}
 }
 
 // NewestHead returns the newest tree head that was committed, nil if there is

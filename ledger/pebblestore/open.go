@@ -128,7 +128,7 @@ func (o *Options) pebble() *pebble.Options {
 		// Most lookups of a hash or a uniqueness key are for one that is not
 		// there: ten bits a key keep these off the disk.
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		po.Levels[i].BlockSize = 32 << 10
+		po.Levels[i].BlockSize = 8 << 10
 	}
 	return po
 }

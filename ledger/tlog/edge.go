@@ -63,12 +63,26 @@ func foldPeaks(peaks []Hash) Hash {
 }
 
 // clone returns a copy that appending to e leaves as it is, for reading.
+// Appending to it would write into e.
 func (e *edge) clone() *edge {
 	return &edge{
 		size:  e.size,
 		tails: append([][]Hash(nil), e.tails...),
 		peaks: append([]Hash(nil), e.peaks...),
 	}
+}
+
+// with returns the size and root of the tree with one more leaf.
+func (e *edge) with(leaf Hash) (uint64, Hash) {
+	peaks, h := e.peaks, leaf
+	for size := e.size; size&1 == 1; size >>= 1 {
+		h = NodeHash(peaks[len(peaks)-1], h)
+		peaks = peaks[:len(peaks)-1]
+	}
+	for i := len(peaks) - 1; i >= 0; i-- {
+		h = NodeHash(peaks[i], h)
+	}
+	return e.size + 1, h
 }
 
 // subtreeRoot returns the root of a full subtree of len(hs) hashes, a power of

@@ -42,7 +42,7 @@ func Open(ctx context.Context, s Store, cfg Config) (*Log, error) {
 	} else if head, err = SignHead(0, EmptyRoot, cfg.Signer); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	v := &view{head: head, edge: e.clone()}
+	v := newView(head, e.clone())
 	l.view.Store(v)
 	if err := l.checkKept(ctx, v); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)

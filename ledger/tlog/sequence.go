@@ -31,6 +31,7 @@ type sequencer struct {
 	open  *commit // being gathered
 	bytes int     // of its entries
 	first time.Time
+	guess *SignedHead // see foresee; nil: none
 }
 
 func (s *sequencer) run() {
@@ -44,9 +45,6 @@ func (s *sequencer) run() {
 			return
 		default:
 		}
-		// Begin what was gathered when nobody stands in line any more, or
-		// when it is full: so a lone writer waits for no one, and a thousand
-		// share one sync. Until a flight is free, go on gathering.
 		full := len(s.open.batch.Entries) >= s.log.cfg.BatchEntries || s.bytes >= s.log.cfg.BatchBytes ||
 			len(s.open.slots) >= 2*s.log.cfg.BatchEntries
 		var take <-chan *slot
@@ -54,8 +52,14 @@ func (s *sequencer) run() {
 			take = line
 		}
 		var fly chan struct{}
-		if len(s.open.slots) > 0 && (full || len(line) == 0) {
-			fly = s.flights
+		if s.due(full, len(line)) {
+			select {
+			case s.flights <- struct{}{}:
+				s.begin()
+				continue
+			default: // go on gathering until one has landed
+				fly = s.flights
+			}
 		}
 		select {
 		case sl, ok := <-take:
@@ -64,6 +68,9 @@ func (s *sequencer) run() {
 				continue
 			}
 			s.log.leave(sl)
+			if len(s.open.slots) == 0 && len(line) == 0 {
+				s.foresee(sl)
+			}
 			<-sl.ready
 			s.admit(sl)
 		case fly <- struct{}{}:
@@ -71,6 +78,15 @@ func (s *sequencer) run() {
 		case <-s.log.dead: // the next round sees to it
 		}
 	}
+}
+
+// due says whether to begin what was gathered: when it is full, or nobody stands
+// in line any more. So a lone writer waits for no one, and a thousand share one
+// sync. Where the disk is idle, half of those who are there are enough: while
+// they sync, the other half is prepared, and neither disk nor processors wait.
+func (s *sequencer) due(full bool, line int) bool {
+	gathered := len(s.open.slots)
+	return gathered > 0 && (full || line == 0 || len(s.flights) == 0 && gathered >= line)
 }
 
 // drop answers everybody whose candidate was never begun.
@@ -84,6 +100,30 @@ func (s *sequencer) drop() {
 		<-sl.ready
 		sl.answer(Result{Err: err})
 	}
+}
+
+// foresee signs the head that there will be if a lone candidate is admitted,
+// while its preparation goes on: for a writer who comes alone, two signatures
+// then take the time of one. If it is not admitted the head is thrown away: it
+// was in no batch, and nobody saw it.
+func (s *sequencer) foresee(sl *slot) {
+	select {
+	case <-sl.ready:
+		return
+	default:
+	}
+	size, root := s.edge.with(LeafHash(sl.c.Entry))
+	s.guess, _ = SignHead(size, root, s.log.cfg.Signer) // an error comes again
+}
+
+// head signs the head of the tree as it is now.
+func (s *sequencer) head() (*SignedHead, error) {
+	root, guess := s.edge.root(), s.guess
+	s.guess = nil
+	if guess != nil && guess.Size == s.edge.size && guess.Root == root {
+		return guess, nil
+	}
+	return SignHead(s.edge.size, root, s.log.cfg.Signer)
 }
 
 // leave takes a slot's share out of the line's bounds.
@@ -133,10 +173,10 @@ func (s *sequencer) begin() {
 		c.stats = CommitStats{Entries: len(b.Entries), Bytes: s.bytes, Size: s.edge.size, Queue: len(s.log.line)}
 		s.bytes = 0
 		b.Rows = s.log.cfg.Admitter.Rows(b.First, len(b.Entries))
-		head, err := SignHead(s.edge.size, s.edge.root(), s.log.cfg.Signer)
+		head, err := s.head()
 		if err == nil {
 			b.Head = head.Note
-			c.view = &view{head: head, edge: s.edge.clone()}
+			c.view = newView(head, s.edge.clone())
 			c.begun = time.Now()
 			c.stats.Gather = c.begun.Sub(s.first)
 			c.pending, err = s.log.store.Begin(b)

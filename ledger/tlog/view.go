@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"sync"
 
 	"github.com/transparency-dev/merkle/compact"
 )
@@ -14,6 +15,30 @@ import (
 type view struct {
 	head *SignedHead
 	edge *edge
+	// tails holds, for each of the edge's, the nodes above its hashes, once
+	// they are asked for.
+	tails []tailNodes
+}
+
+type tailNodes struct {
+	once  sync.Once
+	nodes *tileNodes
+}
+
+func newView(head *SignedHead, e *edge) *view {
+	return &view{head: head, edge: e, tails: make([]tailNodes, len(e.tails))}
+}
+
+// tail returns the node at a level within the open tile of a tile level. The
+// caller has seen to it that all hashes below it are there.
+func (v *view) tail(tileLevel, level uint8, index uint64) Hash {
+	t := &v.tails[tileLevel]
+	t.once.Do(func() {
+		t.nodes = new(tileNodes)
+		copy(t.nodes[:], v.edge.tails[tileLevel])
+		t.nodes.expand() // the nodes above missing hashes mean nothing
+	})
+	return t.nodes.node(level, index)
 }
 
 // A CorruptError says that the store gave something that does not belong to the
@@ -97,7 +122,7 @@ func (l *Log) node(ctx context.Context, v *view, level uint8, index uint64) (Has
 	if int(tl) >= len(v.edge.tails) || from+width > uint64(len(v.edge.tails[tl])) {
 		return Hash{}, fmt.Errorf("node %d at level %d: %w, size %d", index, level, ErrBeyond, v.edge.size)
 	}
-	return subtreeRoot(v.edge.tails[tl][from : from+width]), nil
+	return v.tail(tl, within, from>>within), nil
 }
 
 // rangeRoot returns the root of the leaves from lo to hi-1, as RFC 6962 hashes

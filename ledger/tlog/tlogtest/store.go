@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 
@@ -38,9 +39,10 @@ type contents struct {
 
 func (c contents) with(b *tlog.Batch) contents {
 	n := contents{head: b.Head, entries: append(slices.Clip(c.entries), b.Entries...), rows: append(slices.Clip(c.rows), b.Rows...)}
-	n.tiles = make(map[string][]byte, len(c.tiles))
-	for k, v := range c.tiles {
-		n.tiles[k] = v
+	n.tiles = c.tiles
+	if len(b.Tiles) > 0 || n.tiles == nil {
+		n.tiles = make(map[string][]byte, len(c.tiles))
+		maps.Copy(n.tiles, c.tiles)
 	}
 	for _, t := range b.Tiles {
 		n.tiles[fmt.Sprint(t.Level, t.N)] = t.Data
@@ -86,6 +88,7 @@ func (s *Store) Change(level int, n uint64, f func([]byte) []byte) {
 			c.entries[n] = f(bytes.Clone(c.entries[n]))
 		} else {
 			key := fmt.Sprint(level, n)
+			c.tiles = maps.Clone(c.tiles)
 			c.tiles[key] = f(bytes.Clone(c.tiles[key]))
 		}
 	}
