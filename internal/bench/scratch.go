@@ -28,6 +28,7 @@ const (
 type Scratch struct {
 	*ledger.Ledger
 	Signer *Signer
+	Root   *evidence.PrivateKey
 	Dir    string
 
 	cfg   ledger.Config
@@ -49,7 +50,7 @@ func NewScratch(ctx context.Context, dir string) (*Scratch, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Scratch{Dir: dir, Signer: &Signer{Origin: Origin, Runtime: Runtime, Agent: Agent, Registry: 2, Key: run}}
+	s := &Scratch{Dir: dir, Root: root, Signer: &Signer{Origin: Origin, Runtime: Runtime, Agent: Agent, Registry: 2, Key: run}}
 	s.cfg = ledger.Config{Runtime: run, RuntimeActor: Runtime, Keeper: pebblestore.NewHeadFile(nil, filepath.Join(dir, "head"))}
 	if s.cfg.Signer, err = tlog.NewSigner(Origin, logPrivate); err != nil {
 		return nil, err
