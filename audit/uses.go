@@ -12,7 +12,7 @@ import (
 // The first byte of a use: what is used up.
 const (
 	useKey        = 'k' // an idempotency key, in its run
-	useExecution  = 'x' // an attempt, of its authorization
+	useExecution  = 'x' // an attempt, of its authorization, in its run
 	useApproval   = 'a' // an approval
 	useEscalation = 'e' // an escalated authorization's answer
 	useOffer      = 'o' // an offer's acceptance
@@ -30,7 +30,8 @@ const (
 //	approval         by the authorization that uses it
 //	escalation       an escalated authorization is answered by one authorization,
 //	                 however many humans approved it
-//	attempt          an execution for an authorization and attempt
+//	attempt          an execution for an authorization and attempt, in its run
+//	                 (one that names another run's breaks the rule authorized)
 //	offer            an acceptance of it
 //	acceptance       a run that continues it
 //	run              its run.opened
@@ -49,7 +50,7 @@ func Uses(rec *evidence.Record) []string {
 		}
 		return []string{use(useKey, append(packRun(rec.Run), b.IdempotencyKey...))}
 	case *evidence.Execution:
-		return []string{use(useExecution, binary.BigEndian.AppendUint64(b.Authorization[:], uint64(b.Attempt)))}
+		return []string{use(useExecution, binary.BigEndian.AppendUint64(append(packRun(rec.Run), b.Authorization[:]...), uint64(b.Attempt)))}
 	case *evidence.HandoffAccepted:
 		return []string{use(useOffer, b.Offer[:])}
 	case *evidence.LedgerCreated, *evidence.ActorRegistered, *evidence.ActorRevoked:
@@ -64,12 +65,12 @@ func use(what byte, key []byte) string {
 	return string(append(b, key...))
 }
 
-// inRun reports whether a use can only be repeated by a record of the same run:
-// then it need not be remembered once the run is closed. (An execution that
-// names another run's authorization breaks the rule authorized.)
-func inRun(use string) bool {
+// InRun reports whether a use can only be repeated by a record of the same run,
+// for the run is part of it: who knows all uses of a run knows whether it was
+// used.
+func InRun(use string) bool {
 	switch use[0] {
-	case useKey, useExecution, useApproval, useEscalation:
+	case useKey, useExecution, useRun:
 		return true
 	}
 	return false
