@@ -39,7 +39,8 @@ func newAdmitter(l *Ledger) *admitter {
 type prepared struct {
 	u        *evidence.Unverified
 	uses     []useKey
-	verified bool // the signature, under the key that the record names
+	inRun    []bool // of uses: audit.InRun
+	verified bool   // the signature, under the key that the record names
 }
 
 func preparedOf(c *tlog.Candidate) *prepared { return c.Value.(*prepared) }
@@ -60,6 +61,7 @@ func (a *admitter) Prepare(c *tlog.Candidate) error {
 	}
 	for _, use := range audit.Uses(u.UnverifiedRecord()) {
 		p.uses = append(p.uses, keyOfUse(use))
+		p.inRun = append(p.inRun, audit.InRun(use))
 	}
 	c.Value = p
 	return nil
@@ -119,7 +121,7 @@ func (a *admitter) decide(index uint64, p *prepared) error {
 		}
 	}
 	if !fresh {
-		if err := a.unused(p); err != nil {
+		if err := a.unused(p, st); err != nil {
 			return err
 		}
 	}
@@ -190,6 +192,12 @@ func (a *admitter) take(index uint64, p *prepared, st *runState) error {
 	}
 	if st != nil {
 		st.line.Extend(index, id, rec)
+		st.whole = st.whole || rec.Kind == evidence.KindRunOpened
+		for i, u := range p.uses {
+			if p.inRun[i] {
+				st.use(u)
+			}
+		}
 		if a.runs.get(st.run) == nil {
 			a.runs.put(st, a.durable.Load())
 		}
@@ -295,8 +303,11 @@ func (a *admitter) usedAt(u useKey) (index uint64, used bool, err error) {
 }
 
 // unused refuses a second use.
-func (a *admitter) unused(p *prepared) error {
-	for _, u := range p.uses {
+func (a *admitter) unused(p *prepared, st *runState) error {
+	for i, u := range p.uses {
+		if p.inRun[i] && st.unused(u) {
+			continue
+		}
 		index, used, err := a.usedAt(u)
 		if err != nil {
 			return err

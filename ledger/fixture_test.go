@@ -79,6 +79,8 @@ type world struct {
 	clock *clock
 	cfg   ledger.Config
 	count int // of runs made
+	// daemon opens the store with the options of a daemon, not those of a test.
+	daemon bool
 }
 
 func config(t testing.TB, c *clock) ledger.Config {
@@ -98,6 +100,18 @@ func config(t testing.TB, c *clock) ledger.Config {
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func (w *world) openStore() *pebblestore.Store {
+	w.t.Helper()
+	if !w.daemon {
+		return openStore(w.t, w.fs, filepath.Join(w.dir, "store"))
+	}
+	s, err := pebblestore.Open(filepath.Join(w.dir, "store"), pebblestore.Options{FS: w.fs, Logger: quiet()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
 
 func openStore(t testing.TB, fs vfs.FS, dir string) *pebblestore.Store {
 	t.Helper()
@@ -125,7 +139,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	for _, f := range change {
 		f(w)
 	}
-	w.store = openStore(t, w.fs, filepath.Join(w.dir, "store"))
+	w.store = w.openStore()
 	w.vault = openVault(t, filepath.Join(w.dir, "payloads"))
 	l, err := ledger.Create(t.Context(), w.store, w.vault, w.cfg, genesis(t, w.clock.time())...)
 	if err != nil {
@@ -155,7 +169,7 @@ func (w *world) stop() {
 func (w *world) restart() {
 	w.t.Helper()
 	w.stop()
-	w.store = openStore(w.t, w.fs, filepath.Join(w.dir, "store"))
+	w.store = w.openStore()
 	w.vault = openVault(w.t, filepath.Join(w.dir, "payloads"))
 	l, err := ledger.Open(w.t.Context(), w.store, w.vault, w.cfg)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"ledgerd/audit"
 	"ledgerd/evidence"
@@ -15,6 +16,32 @@ import (
 type runState struct {
 	run  runKey
 	line audit.Line
+	// uses holds the first half of each use of the run's records that only a
+	// record of the same run can repeat (audit.InRun). Where it is whole, what
+	// it does not hold was not used, and no lookup is needed to know: that
+	// lookup would be the greater part of an admission. It is whole from
+	// run.opened on, for the first maxRunUses, and until the state is dropped.
+	uses  []uint64
+	whole bool
+}
+
+// maxRunUses bounds the uses that are kept in memory of one run: 2 KiB.
+const maxRunUses = 256
+
+// unused reports whether a use is certainly new.
+func (s *runState) unused(u useKey) bool {
+	return s.whole && !slices.Contains(s.uses, u.half())
+}
+
+func (s *runState) use(u useKey) {
+	if !s.whole {
+		return
+	}
+	if len(s.uses) == maxRunUses {
+		s.uses, s.whole = nil, false
+		return
+	}
+	s.uses = append(s.uses, u.half())
 }
 
 // runStates keeps the states of the runs that were used last. One goroutine, the

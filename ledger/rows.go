@@ -70,6 +70,8 @@ func keyOfUse(use string) useKey {
 	return useKey(sum[:16])
 }
 
+func (k useKey) half() uint64 { return binary.BigEndian.Uint64(k[:8]) }
+
 func runRow(kind byte, run runKey, index uint64) []byte {
 	key := append(make([]byte, 0, 25), kind)
 	key = append(key, run[:]...)
