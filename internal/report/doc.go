@@ -1,0 +1,8 @@
+// Package report shows what an audit found: to people as text, to programs as
+// JSON, SARIF or JUnit. It judges nothing.
+//
+// What a record says is data. Before any of it reaches a terminal, [Visible]
+// makes everything visible that a terminal would obey, hide or reorder:
+// control characters and escape sequences, bidirectional overrides, tag
+// characters and their like. JSON and SARIF keep the value and escape it.
+package report

@@ -1,0 +1,102 @@
+package report
+
+// Version is the version of the JSON report.
+const Version = "v1"
+
+// Outcome is the answer of an audit.
+type Outcome string
+
+// The outcomes, in the order in which one outweighs another where several files
+// were audited.
+const (
+	Wrong       Outcome = "wrong"       // something is proven wrong
+	Malformed   Outcome = "malformed"   // the input is not in the form that it means to have
+	Undecidable Outcome = "undecidable" // trust or evidence is missing
+	Verified    Outcome = "verified"    // every rule that applies holds
+)
+
+// Worst returns the outcome that outweighs the others; [Verified] for none.
+func Worst(outcomes ...Outcome) Outcome {
+	for _, o := range []Outcome{Wrong, Malformed, Undecidable} {
+		for _, found := range outcomes {
+			if found == o {
+				return o
+			}
+		}
+	}
+	return Verified
+}
+
+// Report is what an audit of one file, or of one log, found. Its JSON form is
+// specified in docs/verify.md.
+type Report struct {
+	Version string  `json:"report"` // "v1"
+	Input   string  `json:"input"`  // the file or log as it was named; "-": standard input
+	Form    string  `json:"form"`   // receipt, bundle or log
+	Outcome Outcome `json:"outcome"`
+	Summary string  `json:"summary"` // the answer in one sentence
+	Origin  string  `json:"origin,omitempty"`
+	About   string  `json:"about,omitempty"`
+	Records uint64  `json:"records,omitempty"`
+	Heads   []Head  `json:"heads,omitempty"`
+	Rules   []Rule  `json:"rules,omitempty"`
+	Claims  []Claim `json:"claims,omitempty"`
+	Error   string  `json:"error,omitempty"` // why the input is malformed
+	Proof   string  `json:"proof,omitempty"` // the file that keeps contradicting tree heads
+}
+
+// Head is a tree head that was seen.
+type Head struct {
+	Size      uint64   `json:"size"`
+	Root      string   `json:"root"` // base64
+	Accepted  bool     `json:"accepted"`
+	Witnesses []string `json:"witnesses,omitempty"`
+	Why       string   `json:"why,omitempty"` // where it is not accepted
+	Note      string   `json:"note"`          // the signed note, as seen
+}
+
+// Status is what became of a rule.
+type Status string
+
+// The statuses.
+const (
+	Held          Status = "held"
+	Broken        Status = "broken"
+	NotApplicable Status = "not_applicable"
+	NotDecided    Status = "undecidable"
+)
+
+// Rule is a rule and what became of it.
+type Rule struct {
+	Rule     string    `json:"rule"`
+	Status   Status    `json:"status"`
+	Note     string    `json:"note,omitempty"`    // such as "as the operator enforced it"
+	Decides  string    `json:"decides,omitempty"` // undecidable: what would decide it
+	Findings []Finding `json:"findings,omitempty"`
+	Omitted  int       `json:"omitted,omitempty"` // findings beyond those listed
+}
+
+// Finding is one thing that was found.
+type Finding struct {
+	Status   Status   `json:"status"` // broken or undecidable
+	Reason   string   `json:"reason"`
+	Expected string   `json:"expected,omitempty"`
+	Found    string   `json:"found,omitempty"`
+	Decides  string   `json:"decides,omitempty"`
+	Run      string   `json:"run,omitempty"`
+	Records  []Record `json:"records,omitempty"`
+}
+
+// Record names a record and where it stands.
+type Record struct {
+	ID    string `json:"id"`
+	Index uint64 `json:"index"`
+}
+
+// Claim is the result of checking one claim, or a run as a whole.
+type Claim struct {
+	Run    string `json:"run"`
+	Claim  string `json:"claim,omitempty"` // evidence ID; absent: the run at its end
+	Result string `json:"result"`          // supported, contradicted, …
+	Source string `json:"source,omitempty"`
+}

@@ -1,0 +1,88 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
+)
+
+// SARIF writes reports as one SARIF 2.1.0 log: a run of the tool verify, a rule
+// for each rule, a result for each finding. What is broken is an error, what is
+// not decidable a warning.
+func SARIF(w io.Writer, descriptions map[string]string, reports ...*Report) error {
+	log := sarif.NewReport()
+	run := sarif.NewRunWithInformationURI("verify", "https://github.com/ledgerd/ledgerd")
+	run.WithColumnKind("unicodeCodePoints")
+	for _, r := range reports {
+		for _, rule := range r.Rules {
+			run.AddRule(rule.Rule).WithDescription(descriptions[rule.Rule])
+		}
+	}
+	for _, r := range reports {
+		where := sarif.NewSimpleArtifactLocation(uriOf(r.Input))
+		if r.Error != "" {
+			run.AddRule("malformed").WithDescription(descriptions["malformed"])
+			addResult(run, "malformed", Broken, r.Summary+": "+r.Error, where, nil)
+		}
+		for _, rule := range r.Rules {
+			for _, f := range rule.Findings {
+				addResult(run, rule.Rule, f.Status, sentence(f), where, f.Records)
+			}
+			if len(rule.Findings) == 0 && (rule.Status == Broken || rule.Status == NotDecided) {
+				addResult(run, rule.Rule, rule.Status, noteOf(rule), where, nil)
+			}
+		}
+	}
+	log.AddRun(run)
+	var b bytes.Buffer
+	if err := log.PrettyWrite(&b); err != nil {
+		return fmt.Errorf("report: SARIF: %w", err)
+	}
+	b.WriteByte('\n')
+	_, err := w.Write(safeJSON(b.Bytes()))
+	return err
+}
+
+func addResult(run *sarif.Run, rule string, s Status, text string, where *sarif.ArtifactLocation, records []Record) {
+	level := "error"
+	if s == NotDecided {
+		level = "warning"
+	}
+	loc := sarif.NewLocationWithPhysicalLocation(sarif.NewPhysicalLocation().WithArtifactLocation(where))
+	loc.WithID(-1)
+	for _, rec := range records {
+		loc.AddLogicalLocation(sarif.NewLogicalLocation().WithName(rec.ID).
+			WithFullyQualifiedName(fmt.Sprintf("%d/%s", rec.Index, rec.ID)).WithKind("element").WithIndex(-1).WithParentIndex(-1))
+	}
+	run.CreateResultForRule(rule).WithLevel(level).WithKind("fail").
+		WithMessage(sarif.NewTextMessage(text)).AddLocation(loc)
+}
+
+func sentence(f Finding) string {
+	var parts []string
+	for _, p := range []struct{ name, value string }{{"expected ", f.Expected}, {"found ", f.Found}, {"decided by ", f.Decides}} {
+		if p.value != "" {
+			parts = append(parts, p.name+Visible(p.value))
+		}
+	}
+	if len(parts) == 0 {
+		return Visible(f.Reason)
+	}
+	return Visible(f.Reason) + ": " + strings.Join(parts, ", ")
+}
+
+// uriOf returns a relative URI reference, as CI systems want it, or the URL.
+func uriOf(input string) string {
+	if input == "-" {
+		return "stdin"
+	}
+	if u, err := url.Parse(input); err == nil && u.Scheme != "" && u.Host != "" {
+		return u.String()
+	}
+	return (&url.URL{Path: filepath.ToSlash(filepath.Clean(input))}).String()
+}
