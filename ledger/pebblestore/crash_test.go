@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -226,12 +227,16 @@ func TestPowerLossAtEveryOperation(t *testing.T) {
 func TestPowerLossDuringRecovery(t *testing.T) {
 	m := newMachine(t)
 	j := tlogtest.NewJournal(nil)
-	var crashed *machine
-	var heard *tlogtest.Journal
-	at := int64(120)
+	type crash struct {
+		m     *machine
+		heard *tlogtest.Journal
+	}
+	const at = 120
+	crashes := make(chan crash, 1)
 	p := newProcess(m, func(n int64, _ errorfs.Op) error {
 		if n == at {
-			heard, crashed = j.Prefix(j.Len()), m.powerLoss(70, 7)
+			heard := j.Prefix(j.Len())
+			crashes <- crash{m.powerLoss(70, 7), heard}
 		}
 		return nil
 	})
@@ -243,14 +248,15 @@ func TestPowerLossDuringRecovery(t *testing.T) {
 	if err := errors.Join(l.Close(), s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if crashed == nil {
+	if p.ops.Load() < at {
 		t.Fatalf("the workload has only %d operations", p.ops.Load())
 	}
-	points := 0
-	p2 := newProcess(crashed, func(n int64, op errorfs.Op) error {
+	c := <-crashes
+	var points atomic.Int64
+	p2 := newProcess(c.m, func(n int64, op errorfs.Op) error {
 		for _, percent := range []int{0, 50, 100} {
-			points++
-			if err := survive(t, crashed.powerLoss(percent, uint64(n)), heard.Prefix(heard.Len())); err != nil {
+			points.Add(1)
+			if err := survive(t, c.m.powerLoss(percent, uint64(n)), c.heard.Prefix(c.heard.Len())); err != nil {
 				t.Errorf("power loss at operation %d of the recovery (%v of %s), %d%% kept: %v", n, op.Kind, op.Path, percent, err)
 			}
 		}
@@ -263,72 +269,89 @@ func TestPowerLossDuringRecovery(t *testing.T) {
 	if err := errors.Join(l.Close(), s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d power losses during recovery", points)
+	t.Logf("%d power losses during recovery", points.Load())
 }
 
 // A killed process leaves bytes that only the operating system's memory holds.
 // The next one reads them, and shows a head of them; then the power goes.
+//
+// It is killed at each sync of the write-ahead log, when there is most to lose,
+// and at every operation.
 func TestKillRestartPublishPowerLoss(t *testing.T) {
-	step := int64(1)
-	if testing.Short() {
-		step = 7
-	}
 	kills, unsynced := 0, 0
-	for at := int64(1); ; at += step {
-		m := newMachine(t)
-		j := tlogtest.NewJournal(nil)
-		reached := make(chan struct{})
-		var p *process
-		p = newProcess(m, func(n int64, _ errorfs.Op) error {
-			if n >= at {
-				if p.killed.CompareAndSwap(false, true) {
-					close(reached)
-				}
-				select {}
-			}
-			return nil
-		})
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			if l, s, err := p.open(t); err == nil {
-				load(l, j, "load", rounds(t))
-				_ = errors.Join(l.Close(), s.Close())
-			}
-		}()
-		select {
-		case <-reached:
-		case <-ended:
-			t.Logf("%d kills; in %d of them the restart showed what a power loss before it would have taken", kills, unsynced)
-			if unsynced == 0 {
-				t.Error("no kill left anything unsynced, so this test shows nothing")
-			}
-			return
-		}
-		kills++
-		lost := sizeAfter(t, m.powerLoss(0, 1))
-
-		l, s, err := newProcess(m, nil).open(t)
-		if err != nil {
-			t.Fatalf("restart after a kill at operation %d: %v", at, err)
-		}
-		shown := l.Head()
-		look(l, j)
-		if shown.Size > lost {
-			unsynced++
-		}
-		heard := j.Prefix(j.Len())
-		if err := survive(t, m.powerLoss(0, uint64(at)), heard); err != nil {
-			t.Fatalf("kill at operation %d, restart, head of size %d shown, power loss: %v", at, shown.Size, err)
-		}
-		load(l, j, "second life", 1)
-		if err := survive(t, m.powerLoss(50, uint64(at)), j.Prefix(j.Len())); err != nil {
-			t.Fatalf("kill at operation %d, restart, appends, power loss: %v", at, err)
-		}
-		if err := errors.Join(l.Close(), s.Close()); err != nil {
-			t.Fatal(err)
+	for at := int64(1); killAt(t, at, true, &kills, &unsynced); at++ {
+		if testing.Short() && at == 12 {
+			break
 		}
 	}
+	for at := int64(1); !testing.Short() && killAt(t, at, false, &kills, &unsynced); at++ {
+	}
+	t.Logf("%d kills; in %d of them the restart showed what a power loss before it would have taken", kills, unsynced)
+	if unsynced == 0 {
+		t.Error("no kill left anything unsynced, so this test shows nothing")
+	}
+}
+
+// killAt kills at the at-th operation, or sync of the write-ahead log. It returns
+// false where there are not so many.
+func killAt(t *testing.T, at int64, syncs bool, kills, unsynced *int) bool {
+	m := newMachine(t)
+	j := tlogtest.NewJournal(nil)
+	reached := make(chan struct{})
+	var p *process
+	var seen atomic.Int64
+	p = newProcess(m, func(n int64, op errorfs.Op) error {
+		if syncs {
+			if !strings.HasSuffix(op.Path, ".log") || op.Kind != errorfs.OpFileSync && op.Kind != errorfs.OpFileSyncData {
+				return nil
+			}
+			n = seen.Add(1)
+		}
+		if n >= at {
+			if p.killed.CompareAndSwap(false, true) {
+				close(reached)
+			}
+			select {}
+		}
+		return nil
+	})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if l, s, err := p.open(t); err == nil {
+			load(l, j, "load", rounds(t))
+			_ = errors.Join(l.Close(), s.Close())
+		}
+	}()
+	select {
+	case <-reached:
+	case <-ended:
+		return false
+	}
+	*kills++
+	lost := sizeAfter(t, m.powerLoss(0, 1))
+
+	l, s, err := newProcess(m, nil).open(t)
+	if err != nil {
+		t.Fatalf("restart after a kill at operation %d: %v", at, err)
+	}
+	shown := l.Head()
+	look(l, j)
+	if shown.Size > lost {
+		*unsynced++
+	}
+	heard := j.Prefix(j.Len())
+	if err := survive(t, m.powerLoss(0, uint64(at)), heard); err != nil {
+		t.Fatalf("kill at operation %d, restart, head of size %d shown, power loss: %v", at, shown.Size, err)
+	}
+	load(l, j, "second life", 1)
+	if err := survive(t, m.powerLoss(50, uint64(at)), j.Prefix(j.Len())); err != nil {
+		t.Fatalf("kill at operation %d, restart, appends, power loss: %v", at, err)
+	}
+	if err := errors.Join(l.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return true
 }
 
 func sizeAfter(t testing.TB, m *machine) uint64 {
