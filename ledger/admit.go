@@ -120,14 +120,14 @@ func (a *admitter) decide(index uint64, p *prepared) error {
 			return a.refusal(err)
 		}
 	}
-	if !fresh {
-		if err := a.unused(p, st); err != nil {
-			return err
-		}
-	}
 	if rec.Kind.Place() == evidence.Registry && index > 0 {
 		if err := a.ledger.registry.Admissible(index, id, rec); err != nil {
 			return a.refusal(err)
+		}
+	}
+	if !fresh {
+		if err := a.unused(p, st); err != nil {
+			return err
 		}
 	}
 	return a.take(index, p, st)

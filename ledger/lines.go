@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"container/list"
 	"context"
 	"encoding/binary"
@@ -97,14 +98,18 @@ func (l *Ledger) loadLine(ctx context.Context, run runKey) (line audit.Line, err
 	if err != nil || first == nil {
 		return line, err
 	}
-	for _, row := range []*tlog.Row{first, last} {
-		index := binary.BigEndian.Uint64(row.Key[len(row.Key)-8:])
-		p, err := l.At(ctx, index)
+	rows := []*tlog.Row{first, last}
+	if bytes.Equal(first.Key, last.Key) {
+		rows = rows[:1]
+	}
+	for i, row := range rows {
+		p, err := l.At(ctx, indexOfKey(row.Key))
 		if err != nil {
-			return audit.Line{}, fmt.Errorf("run %s: its record at index %d: %w", run.id(), index, err)
+			return audit.Line{}, fmt.Errorf("run %s: its record at index %d: %w", run.id(), indexOfKey(row.Key), err)
 		}
-		if p.Record.Run != run.id() || !p.Record.OnLine() || (row == first) != (p.Record.Kind == evidence.KindRunOpened) && first != last {
-			return audit.Line{}, &IndexError{Row: *row, Found: fmt.Sprintf("a %s of %s", p.Record.Kind, p.Record.Run)}
+		opens := p.Record.Kind == evidence.KindRunOpened
+		if p.Record.Run != run.id() || !p.Record.OnLine() || opens != (i == 0) {
+			return audit.Line{}, &IndexError{*row, fmt.Sprintf("a %s of %s", p.Record.Kind, p.Record.Run)}
 		}
 		line.Extend(p.Index, p.ID, p.Record)
 	}
