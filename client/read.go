@@ -298,3 +298,9 @@ func (c *Client) Events(ctx context.Context, next *uint64) iter.Seq2[evidence.Pl
 		}
 	}
 }
+
+// Tile returns a tile or an entry tile by its path, without a leading slash
+// (tlog.Tile.Path, tlog.EntryTilePath). It is not checked.
+func (c *Client) Tile(ctx context.Context, path string) ([]byte, error) {
+	return c.getBytes(ctx, "/"+path, 256*(2+evidence.MaxEntry))
+}

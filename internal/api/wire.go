@@ -181,7 +181,10 @@ type Checked struct {
 	Size        uint64   `json:"size"        doc:"Entries in the tree head"`
 	Entries     uint64   `json:"entries"     doc:"Entries rehashed"`
 	Tiles       uint64   `json:"tiles"       doc:"Tiles compared"`
+	Rows        uint64   `json:"rows"        doc:"Index rows compared with the log"`
 	Payloads    uint64   `json:"payloads"    doc:"Payloads rehashed"`
+	Erased      uint64   `json:"erased"      doc:"Commitments whose payload was erased"`
+	Absent      uint64   `json:"absent"      doc:"Commitments whose payload is not here"`
 	Differences []string `json:"differences" doc:"What does not belong; empty: everything does"`
 }
 

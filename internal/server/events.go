@@ -91,7 +91,7 @@ func (s *Server) sendEvents(ctx context.Context, out *streamWriter, next uint64)
 		if err != nil {
 			return next, err
 		}
-		data, err := json.Marshal(record(&p))
+		data, err := json.Marshal(Record(&p))
 		if err != nil {
 			return next, err
 		}

@@ -154,7 +154,7 @@ func (s *Server) sendPage(w http.ResponseWriter, r *http.Request, v *values, f l
 			page.Next = &page.Records[len(page.Records)-1].Index
 			break
 		}
-		page.Records = append(page.Records, record(&p))
+		page.Records = append(page.Records, Record(&p))
 		bytes += len(p.Entry)
 	}
 	s.answer(w, r, http.StatusOK, page)
@@ -171,8 +171,8 @@ func (s *Server) readProblem(err error) *api.Problem {
 	return s.refusal(err)
 }
 
-// record is a record as it is read.
-func record(p *evidence.Placed) api.Record {
+// Record is a record as it is read.
+func Record(p *evidence.Placed) api.Record {
 	r := api.Record{Index: p.Index, ID: p.ID, Entry: string(p.Entry), View: view(p)}
 	parts := strings.SplitN(r.Entry, ".", 3)
 	if payload, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil {
@@ -193,7 +193,7 @@ func (s *Server) getRecord(w http.ResponseWriter, r *http.Request, _ *Grant) {
 		_, _ = w.Write(p.Entry)
 		return
 	}
-	s.answer(w, r, http.StatusOK, record(&p))
+	s.answer(w, r, http.StatusOK, Record(&p))
 }
 
 // placed returns the record whose ID stands in the path.

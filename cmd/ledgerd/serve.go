@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"ledgerd/internal/datadir"
+	"ledgerd/internal/server"
+)
+
+func init() {
+	register(&cli.Command{
+		Name:  "serve",
+		Usage: "serve a ledger over HTTP",
+		Flags: []cli.Flag{
+			dataDirFlag(), headFileFlag(),
+			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8420", Usage: "`ADDRESS` host:port, or unix:/path"},
+			&cli.BoolFlag{Name: "public-log", Usage: "tree heads and tiles, which hold every record and no payload, need no token"},
+			&cli.StringSliceFlag{Name: "host", Usage: "further `NAME` that the daemon is called by"},
+			&cli.PathFlag{Name: "tls-cert", Usage: "certificate chain in `FILE` (PEM): needed beyond loopback"},
+			&cli.PathFlag{Name: "tls-key", Usage: "its private key in `FILE` (PEM)"},
+			&cli.Int64Flag{Name: "max-payload", Usage: "largest payload in `BYTES` (default: 16 MiB)"},
+			&cli.PathFlag{Name: "backup-dir", Usage: "where backups that are asked for over HTTP go (default: DIR.backups)"},
+			&cli.DurationFlag{Name: "grace", Value: 15 * time.Second, Usage: "`TIME` for what is under way when the daemon stops"},
+			&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL` debug, info, warn or error"},
+			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` text or json"},
+		},
+		Action: serve,
+	})
+}
+
+func serve(c *cli.Context) error {
+	if err := args(c); err != nil {
+		return err
+	}
+	log, err := logger(c)
+	if err != nil {
+		return err
+	}
+	secure, err := tlsConfig(c)
+	if err != nil {
+		return err
+	}
+	address := c.String("listen")
+	if err := mayListen(address, secure != nil); err != nil {
+		return err
+	}
+	d, err := dataDir(c)
+	if err != nil {
+		return err
+	}
+	metrics := server.NewMetrics()
+	fatal := make(chan error, 1)
+	l, err := d.Ledger(c.Context, datadir.Options{
+		HeadFile: c.Path("head-file"), MaxPayload: c.Int64("max-payload"), Logger: log, OnCommit: metrics.Commit,
+		OnFatal: func(err error) { fatal <- err },
+	})
+	if err != nil {
+		return err
+	}
+	s, ln, err := listen(c, l, metrics, log, address)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	url := urlOf(ln.Addr(), secure != nil)
+	if err := d.Announce(url); err != nil {
+		return errors.Join(err, ln.Close(), l.Close())
+	}
+	log.Info("serving", "origin", d.Origin, "url", url, "size", l.Head().Size, "data_dir", d.Path, "copy", d.Copy)
+
+	ctx, cancel := context.WithCancel(c.Context)
+	defer cancel()
+	dead := make(chan error, 1)
+	go func() {
+		select {
+		case err := <-fatal:
+			// Every writer has its answer from the log; they need a moment to
+			// be sent. Then the process ends without closing the store: a
+			// flush could make durable what was answered "unknown".
+			log.Error("the log has died; ending without closing the store", "error", err.Error())
+			cancel()
+			time.Sleep(time.Second)
+			dead <- err
+		case <-ctx.Done():
+		}
+	}()
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, ln, secure, c.Duration("grace")) }()
+	select {
+	case err := <-dead:
+		return cli.Exit(fmt.Sprintf("the log has died: %v", err), exitInternal)
+	case err = <-served:
+	}
+	if l.Err() != nil { // it died while requests were ending
+		return cli.Exit(fmt.Sprintf("the log has died: %v", <-dead), exitInternal)
+	}
+	err = errors.Join(err, l.Close(), d.Withdraw())
+	log.Info("stopped", "size", l.Head().Size)
+	return err
+}
+
+func listen(c *cli.Context, l *datadir.Ledger, metrics *server.Metrics, log *slog.Logger, address string) (*server.Server, net.Listener, error) {
+	tokens, err := l.Dir.Tokens()
+	if err != nil {
+		return nil, nil, err
+	}
+	hosts := c.StringSlice("host")
+	if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
+		hosts = append(hosts, host)
+	}
+	s, err := server.New(server.Config{
+		Ledger: l.Ledger, Tokens: tokens, PublicLog: c.Bool("public-log"), Hosts: hosts, Metrics: metrics, Logger: log,
+		Version: version(), Backup: func(ctx context.Context) (string, error) { return backupNow(ctx, l, c.Path("backup-dir")) },
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	network := "tcp"
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		// We hold the directory's lock: a socket that is there is a dead daemon's.
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, err
+		}
+		network, address = "unix", path
+	}
+	ln, err := net.Listen(network, address)
+	if err == nil && network == "unix" {
+		err = os.Chmod(address, 0o600)
+	}
+	return s, ln, err
+}
+
+// backupNow writes a backup under a name that sorts by time.
+func backupNow(ctx context.Context, l *datadir.Ledger, dir string) (string, error) {
+	if dir == "" {
+		dir = l.Dir.Path + ".backups"
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, time.Now().UTC().Format("20060102T150405.000000000Z"))
+	return path, l.Backup(ctx, path)
+}
+
+// mayListen refuses to listen where others could read tokens on the wire.
+func mayListen(address string, secure bool) error {
+	if strings.HasPrefix(address, "unix:") || secure {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return usage("--listen: want host:port or unix:/path, found %q", address)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return usage("--listen %s: want --tls-cert and --tls-key beyond loopback, where a token sent in the clear is everybody's", address)
+}
+
+func tlsConfig(c *cli.Context) (*tls.Config, error) {
+	cert, key := c.Path("tls-cert"), c.Path("tls-key")
+	if cert == "" && key == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}}, nil
+}
+
+func urlOf(a net.Addr, secure bool) string {
+	switch {
+	case a.Network() == "unix":
+		return "unix:" + a.String()
+	case secure:
+		return "https://" + a.String()
+	}
+	return "http://" + a.String()
+}
+
+func logger(c *cli.Context) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
+		return nil, usage("--log-level: %v", err)
+	}
+	o := &slog.HandlerOptions{Level: level}
+	switch c.String("log-format") {
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, o)), nil
+	}
+	return nil, usage("--log-format: want text or json, found %q", c.String("log-format"))
+}
+
+// quiet is the diagnostics of commands that do one thing and end.
+func quiet() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+}
