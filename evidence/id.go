@@ -94,31 +94,6 @@ func parseDigest(text []byte) (d [32]byte, err error) {
 	return d, nil
 }
 
-// appendBase64url accepts one spelling of each byte string: RFC 4648 section 5
-// without padding, white space or non-zero trailing bits. The Strict decoder of
-// the standard library still skips CR and LF, so the alphabet is checked first.
-func appendBase64url(to, text []byte) ([]byte, error) {
-	for i, c := range text {
-		if !base64urlAlphabet[c] {
-			return to, fmt.Errorf("want base64url without padding, found byte 0x%02x at offset %d", c, i)
-		}
-	}
-	b, err := strictBase64url.AppendDecode(to, text)
-	if err != nil {
-		return to, fmt.Errorf("want canonical base64url: %w", err)
-	}
-	return b, nil
-}
-
-var strictBase64url = base64.RawURLEncoding.Strict()
-
-var base64urlAlphabet = func() (t [256]bool) {
-	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
-		t[c] = true
-	}
-	return t
-}()
-
 // clip shortens text from outside before it enters an error message.
 func clip(b []byte) string {
 	if len(b) > 80 {

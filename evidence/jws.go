@@ -2,11 +2,10 @@ package evidence
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
-
-	"github.com/go-jose/go-jose/v4"
 )
 
 const (
@@ -31,25 +30,21 @@ func Sign(r *Record, k *PrivateKey) ([]byte, error) {
 
 // SignPayload signs a payload that was encoded elsewhere. It is [Sign] without
 // the check of form: what comes out parses only if payload does.
+//
+// go-jose, asked to sign the same, gives the same bytes (a test holds that) at
+// 1.4 times the cost of the signature alone: it encodes a header that is fixed.
 func SignPayload(payload []byte, k *PrivateKey) ([]byte, error) {
-	opts := (&jose.SignerOptions{}).WithType("evidence+jws")
-	key := jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: k.ed, KeyID: k.pub.kid.String()}}
-	signer, err := jose.NewSigner(key, opts)
-	if err != nil {
-		return nil, fmt.Errorf("record: signing: %w", err)
+	enc := base64.RawURLEncoding
+	size := enc.EncodedLen(headerSize) + 1 + enc.EncodedLen(len(payload)) + 1 + enc.EncodedLen(sigSize)
+	if size > MaxEntry {
+		return nil, fmt.Errorf("record: want an entry of at most %d bytes, found %d: put what is long into a payload", MaxEntry, size)
 	}
-	jws, err := signer.Sign(payload)
-	if err != nil {
-		return nil, fmt.Errorf("record: signing: %w", err)
-	}
-	text, err := jws.CompactSerialize()
-	if err != nil {
-		return nil, fmt.Errorf("record: signing: %w", err)
-	}
-	if len(text) > MaxEntry {
-		return nil, fmt.Errorf("record: want an entry of at most %d bytes, found %d: put what is long into a payload", MaxEntry, len(text))
-	}
-	return []byte(text), nil
+	entry := enc.AppendEncode(make([]byte, 0, size), k.header)
+	entry = append(entry, '.')
+	entry = enc.AppendEncode(entry, payload)
+	sig := ed25519.Sign(k.ed, entry)
+	entry = append(entry, '.')
+	return enc.AppendEncode(entry, sig), nil
 }
 
 // Unverified is an entry whose form is right and whose signature nobody has
@@ -101,7 +96,8 @@ func split(entry []byte) (kid Digest, payload, sig []byte, err error) {
 	if len(head) != base64.RawURLEncoding.EncodedLen(headerSize) {
 		return kid, nil, nil, fmt.Errorf("JWS: want exactly the header %s<kid>%s, found another", headerBefore, headerAfter)
 	}
-	header, err := appendBase64url(make([]byte, 0, headerSize), head)
+	var room [headerSize]byte
+	header, err := appendBase64url(room[:0], head)
 	if err != nil {
 		return kid, nil, nil, fmt.Errorf("JWS: header: %w", err)
 	}
@@ -116,10 +112,10 @@ func split(entry []byte) (kid Digest, payload, sig []byte, err error) {
 	if len(body) == 0 {
 		return kid, nil, nil, errors.New("JWS: want a payload, found none: a detached one is no record")
 	}
-	if payload, err = appendBase64url(make([]byte, 0, len(body)), body); err != nil {
+	if payload, err = appendBase64url(make([]byte, 0, len(body)*3/4), body); err != nil {
 		return kid, nil, nil, fmt.Errorf("JWS: payload: %w", err)
 	}
-	if sig, err = appendBase64url(nil, tail); err != nil {
+	if sig, err = appendBase64url(make([]byte, 0, sigSize), tail); err != nil {
 		return kid, nil, nil, fmt.Errorf("JWS: signature: %w", err)
 	}
 	if len(sig) != sigSize {

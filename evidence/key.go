@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"filippo.io/edwards25519"
 	"github.com/go-jose/go-jose/v4"
@@ -27,12 +28,22 @@ type JWK struct {
 type PublicKey struct {
 	ed  ed25519.PublicKey
 	kid Digest
+
+	// A key that verifies often gets multiples of its negative, once: keys that
+	// are seen once cost nothing.
+	uses atomic.Uint32
+	fast atomic.Pointer[multiples]
 }
+
+// fastAfter is how often a key verifies before its multiples are computed,
+// which costs about as much as one more.
+const fastAfter = 8
 
 // PrivateKey is an Ed25519 private key.
 type PrivateKey struct {
-	ed  ed25519.PrivateKey
-	pub *PublicKey
+	ed     ed25519.PrivateKey
+	pub    *PublicKey
+	header []byte // the protected header of every record that it signs
 }
 
 // GenerateKey makes a key from 32 bytes of random.
@@ -54,7 +65,7 @@ func NewPrivateKey(seed []byte) (*PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &PrivateKey{ed, pub}, nil
+	return &PrivateKey{ed, pub, []byte(headerBefore + pub.kid.String() + headerAfter)}, nil
 }
 
 // Public returns the public half.
@@ -174,9 +185,30 @@ func (j *JWK) PublicKey() (*PublicKey, error) {
 }
 
 // verify has the one rule for signatures: crypto/ed25519's, and R is not of
-// small order.
+// small order. The multiples may say yes; a no is crypto/ed25519's.
 func (k *PublicKey) verify(message, sig []byte) bool {
-	return len(sig) == ed25519.SignatureSize && !smallOrder[[32]byte(sig[:32])] && ed25519.Verify(k.ed, message, sig)
+	if len(sig) != ed25519.SignatureSize || smallOrder[[32]byte(sig[:32])] {
+		return false
+	}
+	if m := k.multiples(); m != nil && m.says(k.ed, message, sig) {
+		return true
+	}
+	return ed25519.Verify(k.ed, message, sig)
+}
+
+// multiples returns nil until the key has been used often enough. Only the
+// caller that counts to fastAfter computes them.
+func (k *PublicKey) multiples() *multiples {
+	m := k.fast.Load()
+	if m == nil && k.uses.Add(1) == fastAfter {
+		p, err := new(edwards25519.Point).SetBytes(k.ed)
+		if err != nil {
+			return nil // NewPublicKey has seen to it
+		}
+		m = multiplesOf(p.Negate(p), keyWidth)
+		k.fast.Store(m)
+	}
+	return m
 }
 
 // smallOrder holds the canonical encodings of the eight points whose order

@@ -55,16 +55,44 @@ func (t Time) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads the text form and refuses any other spelling.
 func (t *Time) UnmarshalText(b []byte) error {
-	// time.Parse also takes a comma for the point: only what is written back the
-	// same is the text form.
-	p, err := time.Parse(timeLayout, string(b))
-	if err != nil || string(p.AppendFormat(nil, timeLayout)) != string(b) {
+	p, ok := parseTime(b)
+	if !ok {
 		return fmt.Errorf("time: want the form %s, found %q", timeLayout, clip(b))
 	}
 	if *t = TimeOf(p); *t <= 0 {
 		return fmt.Errorf("time: want a time after 1970-01-01, found %q", b)
 	}
 	return nil
+}
+
+// parseTime is time.Parse of the one layout, less the comma that it takes for
+// the decimal point.
+func parseTime(b []byte) (p time.Time, ok bool) {
+	const form = "0000-00-00T00:00:00.000Z"
+	if len(b) != len(form) {
+		return p, false
+	}
+	var n [7]int // year, month, day, hour, minute, second, millisecond
+	field := 0
+	for i := range len(form) {
+		switch c := b[i]; {
+		case form[i] != '0':
+			if c != form[i] {
+				return p, false
+			}
+			field++
+		case c < '0' || c > '9':
+			return p, false
+		default:
+			n[field] = 10*n[field] + int(c-'0')
+		}
+	}
+	if n[3] > 23 || n[4] > 59 || n[5] > 59 {
+		return p, false
+	}
+	p = time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], n[6]*1_000_000, time.UTC)
+	year, month, day := p.Date() // of what the calendar does not have, Date makes another day
+	return p, year == n[0] && int(month) == n[1] && day == n[2]
 }
 
 // Object is a free-form JSON object, kept as it was written less the white
