@@ -14,6 +14,7 @@ type account struct {
 	budget evidence.Amounts
 	spent  evidence.Amounts
 	parent *account
+	ids    []evidence.ID // records of its line, while the run is open: children name one
 }
 
 // charge books cost and reports where a budget is exceeded by more than the

@@ -36,6 +36,21 @@ const (
 	ReasonExpired         Reason = "expired"           //
 	ReasonWidened         Reason = "scope_widened"     //
 	ReasonSuspect         Reason = "suspect_key"       // the registry says that the key was in the wrong hands
+	ReasonForm            Reason = "form"              // an entry that is no record
+	ReasonHead            Reason = "tree_head"         // not signed by the log, or by too few witnesses
+	ReasonRoot            Reason = "root"              // the records do not give the signed root
+	ReasonTwoRoots        Reason = "two_roots"         // two signed roots for one size
+	ReasonNotExtended     Reason = "not_extended"      // a tree head that does not extend an earlier one
+	ReasonIndex           Reason = "index"             // an index that the tree does not have
+	ReasonUntrusted       Reason = "untrusted"         // the trust file does not name the ledger
+	ReasonResult          Reason = "result"            // a claim or contract that is not supported
+	ReasonBytes           Reason = "other_bytes"       // a recorded verdict that is not the one recomputed
+	ReasonMissing         Reason = "payload_missing"   // a payload that was not disclosed
+	ReasonCommitment      Reason = "commitment"        // a payload that its record does not commit to
+	ReasonParse           Reason = "payload_form"      // a payload that is not of the media type that it says
+	ReasonPublic          Reason = "public_members"    // params or refs that are not the payload's
+	ReasonTile            Reason = "tile"              // a tile that is not the entries'
+	ReasonRollback        Reason = "rolled_back"       // a log shorter than it was
 	ReasonNewer           Reason = "newer_version"     // a record of a version that this program does not know
 )
 

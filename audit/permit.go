@@ -43,6 +43,18 @@ func (g *Registry) Permit(index uint64, u *evidence.Unverified) (Signer, error) 
 }
 
 func (g *Registry) permit(index uint64, u *evidence.Unverified) (Signer, *evidence.PublicKey, error) {
+	s, key, err := g.attribute(index, u)
+	if err == nil {
+		err = g.current(index, u.UnverifiedRecord())
+	}
+	if err != nil {
+		return Signer{}, nil, err
+	}
+	return s, key, nil
+}
+
+// attribute finds who signed and whether they may say this there.
+func (g *Registry) attribute(index uint64, u *evidence.Unverified) (Signer, *evidence.PublicKey, error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	rec := u.UnverifiedRecord()
@@ -56,13 +68,7 @@ func (g *Registry) permit(index uint64, u *evidence.Unverified) (Signer, *eviden
 	if err != nil {
 		return Signer{}, nil, err
 	}
-	if err := g.mayPlace(rec, &s); err != nil {
-		return Signer{}, nil, err
-	}
-	if err := g.named(index, rec); err != nil {
-		return Signer{}, nil, err
-	}
-	return s, key, nil
+	return s, key, g.mayPlace(rec, &s)
 }
 
 // entryZero finds the key of entry 0 in entry 0 itself: what makes it the right
@@ -156,8 +162,10 @@ func (g *Registry) mayPlace(rec *evidence.Record, s *Signer) error {
 	return nil
 }
 
-// named checks the registry number that a record names.
-func (g *Registry) named(index uint64, rec *evidence.Record) error {
+// current checks the registry number that a record names.
+func (g *Registry) current(index uint64, rec *evidence.Record) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
 	if !rec.Kind.NamesRegistry() || rec.Kind.Place() == evidence.Registry {
 		return nil
 	}

@@ -418,3 +418,22 @@ func (g *Registry) revoke(index uint64, b *evidence.ActorRevoked) error {
 	}
 	return nil
 }
+
+type suspectKey struct {
+	kid   evidence.Digest
+	actor string
+	from  uint64
+}
+
+// suspectKeys returns the keys that a revocation put in doubt, by actor.
+func (g *Registry) suspectKeys() []suspectKey {
+	var all []suspectKey
+	for _, a := range g.Actors() {
+		for _, k := range a.Keys {
+			if k.Suspect != forever {
+				all = append(all, suspectKey{k.Key.Thumbprint(), a.Name, k.Suspect})
+			}
+		}
+	}
+	return all
+}

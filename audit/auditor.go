@@ -1,0 +1,449 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"ledgerd/bundle"
+	"ledgerd/evidence"
+	"ledgerd/ledger/tlog"
+)
+
+// Auditor is fed tree heads, records in log order and payloads, and reports. Make
+// one with [New] for each bundle or log.
+type Auditor struct {
+	opts     Options
+	origin   string
+	about    *bundle.About // nil: the whole log
+	trusted  *bundle.TrustedLedger
+	registry *Registry
+	tally    *tally
+	scope    Scope
+	heads    []headSeen
+	equivoc  [][2][]byte
+
+	runs      map[evidence.RunID]*Run // open ones; in a bundle, all
+	order     []evidence.RunID        // of a bundle
+	known     map[[16]byte]struct{}   // every run ever opened, in a log
+	uses      map[evidence.Digest]uint64
+	offers    map[evidence.ID]*offerRecord
+	accepted  map[evidence.ID]*acceptance
+	accounts  map[evidence.ID]*account // records of open runs that have a budget
+	lastUse   map[evidence.Digest]place
+	target    *evidence.Record // of a bundle about a record or an offer
+	elsewhere int              // runs that continue a handoff from another ledger
+
+	payloads *disclosures
+	last     *evidence.Record // to which payloads that follow belong
+	lastAt   place
+}
+
+type headSeen struct {
+	*bundle.Head
+	note     []byte
+	accepted bool
+}
+
+type acceptance struct {
+	place
+	rec  *evidence.Record
+	body *evidence.HandoffAccepted
+	by   Signer
+}
+
+// New returns the Auditor of a ledger. about says what a bundle is about; nil:
+// the whole log is audited.
+func New(trust *bundle.Trust, origin string, about *bundle.About, o Options) *Auditor {
+	a := &Auditor{
+		opts: o, origin: origin, about: about, tally: newTally(),
+		runs: make(map[evidence.RunID]*Run), known: make(map[[16]byte]struct{}), uses: make(map[evidence.Digest]uint64),
+		offers: make(map[evidence.ID]*offerRecord), accepted: make(map[evidence.ID]*acceptance),
+		accounts: make(map[evidence.ID]*account), lastUse: make(map[evidence.Digest]place),
+		payloads: newDisclosures(),
+	}
+	a.scope = Scope{Kind: "log", Origin: origin, About: about, Recorded: make(map[evidence.Result]int)}
+	if about != nil {
+		a.scope.Kind = "bundle"
+	}
+	if trust != nil {
+		a.trusted = trust.Ledger(origin)
+	}
+	var entry0 evidence.ID
+	if a.trusted != nil {
+		entry0 = a.trusted.Entry0
+	}
+	a.registry = NewRegistry(origin, entry0)
+	if a.trusted != nil {
+		reserve(a.registry, a.trusted)
+		for _, p := range a.trusted.Actors {
+			a.registry.Pin(p.Name, p.Role, p.Key)
+		}
+	}
+	return a
+}
+
+// Trusted reports whether the trust file names the ledger. Where it does not,
+// nothing is decided, and records need not be fed.
+func (a *Auditor) Trusted() bool { return a.trusted != nil }
+
+// Head takes a signed tree head. Only malformed ones are an error.
+func (a *Auditor) Head(signed []byte) error {
+	a.scope.Heads++
+	a.tally.applies[RuleInclusion] = true
+	if a.trusted == nil {
+		return nil
+	}
+	h, err := a.trusted.OpenHead(signed)
+	var form *bundle.FormatError
+	switch {
+	case err == nil:
+		a.heads = append(a.heads, headSeen{h, signed, true})
+	case errors.As(err, &form):
+		return err
+	case errors.Is(err, bundle.ErrQuorum):
+		a.tally.add(place{}.head(Undecidable, RuleInclusion, "witnesses' cosignatures on the tree head", "a tree head that the quorum cosigned", err))
+		a.heads = append(a.heads, headSeen{h, signed, false})
+	case errors.Is(err, bundle.ErrUntrusted):
+		a.tally.add(place{}.head(Undecidable, RuleInclusion, "a trust file that names who signed it", "a tree head signed by the log", err))
+	default:
+		a.tally.add(place{}.head(Broken, RuleInclusion, "", "a tree head signed by the log "+a.origin, err))
+	}
+	return nil
+}
+
+func (place) head(status Status, rule Rule, decides, expected string, err error) Finding {
+	return Finding{Rule: rule, Status: status, Reason: ReasonHead, Expected: expected, Found: err.Error(), Decides: decides}
+}
+
+// checkHeads compares the roots that the records give, one for each head, with
+// the signed ones, and the heads with each other.
+func (a *Auditor) checkHeads(roots map[uint64]tlog.Hash) {
+	slices.SortStableFunc(a.heads, func(x, y headSeen) int {
+		switch {
+		case x.Size < y.Size:
+			return -1
+		case x.Size > y.Size:
+			return 1
+		}
+		return 0
+	})
+	if len(a.heads) > 1 {
+		a.tally.applies[RuleConsistency] = true
+	}
+	for i := range a.heads {
+		for k := range i {
+			if x, y := a.heads[k], a.heads[i]; x.Size == y.Size && x.Root != y.Root {
+				a.equivoc = append(a.equivoc, [2][]byte{x.note, y.note})
+				a.tally.add(Finding{
+					Rule: RuleConsistency, Status: Broken, Reason: ReasonTwoRoots, Expected: fmt.Sprintf("one root for size %d", x.Size),
+					Found: fmt.Sprintf("%v and %v, both signed", x.Root, y.Root),
+				})
+			}
+		}
+	}
+	if len(a.heads) == 0 {
+		return
+	}
+	largest := a.heads[len(a.heads)-1].Size
+	covered := false
+	for _, h := range a.heads {
+		root, known := roots[h.Size]
+		if !known {
+			continue
+		}
+		if h.Size == largest && root == h.Root {
+			if !covered || h.accepted {
+				a.scope.Size, a.scope.Root, a.scope.Witnesses = h.Size, h.Root, h.Witnesses
+			}
+			covered = true
+		}
+		if h.Size < largest && root != h.Root {
+			a.equivoc = append(a.equivoc, [2][]byte{h.note, a.heads[len(a.heads)-1].note})
+			a.tally.add(Finding{
+				Rule: RuleConsistency, Status: Broken, Reason: ReasonNotExtended, Expected: fmt.Sprintf("the tree of size %d to begin with that of size %d, root %v", largest, h.Size, h.Root),
+				Found: fmt.Sprintf("root %v at size %d", root, h.Size),
+			})
+		}
+	}
+	if !covered {
+		a.tally.add(Finding{
+			Rule: RuleInclusion, Status: Broken, Reason: ReasonRoot, Expected: fmt.Sprintf("the records to give the signed root %v of size %d", a.heads[len(a.heads)-1].Root, largest),
+			Found: fmt.Sprintf("root %v", roots[largest]),
+		})
+	}
+}
+
+// Add takes the entry at index. Entries come in log order.
+func (a *Auditor) Add(index uint64, entry []byte) {
+	u, err := evidence.Parse(entry)
+	a.add(&candidate{index: index, id: evidence.IDOf(entry), u: u, err: err})
+}
+
+// A candidate is an entry on its way: parsed, and perhaps verified under the key
+// that its kid names.
+type candidate struct {
+	index    uint64
+	id       evidence.ID
+	u        *evidence.Unverified
+	err      error // of form
+	verified bool
+}
+
+func (a *Auditor) add(c *candidate) {
+	a.scope.Records++
+	a.tally.applies[RuleSignature], a.tally.applies[RuleRegistry] = true, true
+	a.last, a.lastAt = nil, place{index: c.index, id: c.id}
+	if c.err != nil {
+		a.unreadable(c)
+		return
+	}
+	rec := c.u.UnverifiedRecord()
+	p := place{c.index, c.id, rec.Run}
+	a.last, a.lastAt = rec, p
+	a.span(rec)
+	by, ok := a.attribute(p, c)
+	if ok && rec.Kind.Place() == evidence.Registry {
+		if err := a.registry.Apply(c.index, c.id, rec); err != nil {
+			a.tally.add(p.refused(err))
+		}
+		return
+	}
+	if a.about != nil && c.id == a.about.Record {
+		a.target = rec
+	}
+	if !ok {
+		// What nobody can be shown to have said is no evidence. Its place on the
+		// line is taken all the same: that it is there is no gap.
+		if r := a.runs[rec.Run]; r != nil && rec.OnLine() && rec.Prev == r.Tail {
+			r.Extend(c.index, c.id, rec)
+		}
+		return
+	}
+	a.record(p, rec, by)
+}
+
+func (a *Auditor) unreadable(c *candidate) {
+	p := place{index: c.index, id: c.id}
+	var newer *evidence.VersionError
+	if errors.As(c.err, &newer) {
+		a.tally.add(p.undecidable(RuleSignature, ReasonNewer, "a newer verifier", "a record of version 1", "%v", c.err))
+		return
+	}
+	a.tally.add(p.broken(RuleSignature, ReasonForm, "a record in the one form that there is", "%v", c.err))
+}
+
+func (a *Auditor) span(rec *evidence.Record) {
+	if a.scope.From == 0 || rec.Time < a.scope.From {
+		a.scope.From = rec.Time
+	}
+	a.scope.To = max(a.scope.To, rec.Time)
+}
+
+// attribute decides the rules signature and registry of one record.
+func (a *Auditor) attribute(p place, c *candidate) (Signer, bool) {
+	by, key, err := a.registry.attribute(c.index, c.u)
+	if err != nil {
+		a.tally.add(p.refused(err))
+		return Signer{}, false
+	}
+	if !c.verified {
+		if _, err := c.u.Verify(key); err != nil {
+			a.tally.add(p.broken(RuleSignature, ReasonSignature, "a signature by "+by.Name, "%v", err))
+			return Signer{}, false
+		}
+	}
+	rec := c.u.UnverifiedRecord()
+	if err := a.registry.current(c.index, rec); err != nil {
+		a.tally.add(p.refused(err))
+	}
+	a.lastUse[by.Key] = p
+	return by, true
+}
+
+// record takes a record that is attributed.
+func (a *Auditor) record(p place, rec *evidence.Record, by Signer) {
+	switch b := rec.Body.(type) {
+	case *evidence.PayloadErased:
+		a.payloads.erase(b.Commit)
+		return
+	case *evidence.HandoffAccepted:
+		a.tally.applies[RuleHandoff] = true
+		a.useOnce(p, rec, RuleHandoff)
+		a.accepted[p.id] = &acceptance{p, rec, b, by}
+		return
+	case *evidence.HandoffOffered:
+		a.offers[p.id] = &offerRecord{p, b, rec}
+	}
+	if rec.Run == "" {
+		return
+	}
+	if a.aside(rec.Run) {
+		return
+	}
+	a.inRun(p, rec, by)
+}
+
+// aside reports whether a record belongs to another run than the bundle is
+// about: a parent's offer, say. It is signed and included; its run is not here.
+func (a *Auditor) aside(run evidence.RunID) bool {
+	return a.about != nil && a.about.Kind == bundle.AboutRun && run != a.about.Run
+}
+
+func (a *Auditor) inRun(p place, rec *evidence.Record, by Signer) {
+	a.tally.applies[RuleChain] = true
+	r := a.runs[rec.Run]
+	if r == nil {
+		r = a.newRun(p, rec)
+		if r == nil {
+			return
+		}
+	}
+	found := r.Apply(p.index, p.id, rec, by)
+	if opened, ok := rec.Body.(*evidence.RunOpened); ok && r.opened.id == p.id {
+		found = append(found, a.opens(p, r, rec, opened)...)
+	}
+	a.tally.add(found...)
+	a.applies(p, r, rec)
+	if r.account != nil && len(r.account.budget) > 0 && rec.OnLine() {
+		a.accounts[p.id] = r.account
+		r.account.ids = append(r.account.ids, p.id)
+	}
+	if a.about == nil && r.Closed {
+		a.drop(r)
+	}
+}
+
+// newRun makes room for a run, unless the log has opened and closed it before.
+func (a *Auditor) newRun(p place, rec *evidence.Record) *Run {
+	if a.about == nil {
+		key := [16]byte(packRun(rec.Run))
+		if _, again := a.known[key]; again {
+			a.tally.add(p.broken(RuleChain, ReasonClosed, "nothing after run.closed", "a %s", rec.Kind))
+			return nil
+		}
+		if rec.Kind == evidence.KindRunOpened {
+			a.known[key] = struct{}{}
+		}
+	}
+	r := NewRun(a.registry)
+	a.runs[rec.Run] = r
+	if a.about != nil {
+		a.order = append(a.order, rec.Run)
+	}
+	a.scope.Runs++
+	return r
+}
+
+// drop forgets a closed run: its findings are made.
+func (a *Auditor) drop(r *Run) {
+	delete(a.runs, r.Run)
+	if r.account != nil && len(r.account.budget) > 0 {
+		for _, id := range r.account.ids {
+			delete(a.accounts, id)
+		}
+		r.account.ids = nil
+	}
+}
+
+// applies notes which rules the record gives something to decide.
+func (a *Auditor) applies(p place, r *Run, rec *evidence.Record) {
+	t := a.tally.applies
+	switch b := rec.Body.(type) {
+	case *evidence.RunOpened:
+		t[RuleBudget] = t[RuleBudget] || len(b.Budget) > 0
+	case *evidence.Authorization:
+		t[RuleOutcome] = true
+		a.scope.NotEnforced = a.scope.NotEnforced || b.Mode == evidence.Observe && b.Source != evidence.SourceImported
+	case *evidence.Execution:
+		x, ok := r.attempts[p.id]
+		t[RuleAuthorized] = t[RuleAuthorized] || !ok || !x.act.imported()
+	case *evidence.Checkpoint, *evidence.RunResumed:
+		t[RuleResume] = true
+	case *evidence.Verdict:
+		a.scope.Recorded[b.Result]++
+	}
+}
+
+// opens connects a run with its parent and with the handoff that it continues.
+func (a *Auditor) opens(p place, r *Run, rec *evidence.Record, b *evidence.RunOpened) []Finding {
+	if parent := a.accounts[b.Parent]; parent != nil {
+		r.account.parent = parent
+	}
+	if b.Acceptance.IsZero() {
+		return nil
+	}
+	a.tally.applies[RuleHandoff] = true
+	a.useOnce(p, rec, RuleHandoff)
+	r.handoff = &handoffState{acceptance: b.Acceptance}
+	acc := a.accepted[b.Acceptance]
+	switch {
+	case acc == nil && a.about != nil:
+		return []Finding{p.undecidable(RuleHandoff, ReasonNotAccepted, "a bundle that holds the acceptance", "the acceptance that the run continues", "none with the ID %s here", b.Acceptance)}
+	case acc == nil:
+		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "an acceptance before the run", "none with the ID %s", b.Acceptance)}
+	case acc.body.Opens != rec.Run:
+		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "the run that the acceptance opens, "+string(acc.body.Opens), "%s", rec.Run).and(acc.id, acc.index)}
+	case !sameAgent(acc.rec.Actor, rec.Actor):
+		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "a run of "+acc.rec.Actor+", who accepted", "one of %s", rec.Actor).and(acc.id, acc.index)}
+	}
+	offer := a.offers[acc.body.Offer]
+	if offer == nil {
+		return a.noOffer(p, acc)
+	}
+	r.handoff.offer = offer
+	var found []Finding
+	if acc.rec.Time > offer.body.Expires {
+		found = append(found, p.broken(RuleHandoff, ReasonExpired, "an acceptance until "+offer.body.Expires.String(), "%s", acc.rec.Time).and(acc.id, acc.index))
+	}
+	if to := offer.body.To; to.Origin != a.origin || !sameAgent(to.Actor, acc.rec.Actor) || to.Key != acc.by.Key {
+		found = append(found, p.broken(RuleHandoff, ReasonNotAccepted, fmt.Sprintf("an acceptance by %s of %s with key %s", to.Actor, to.Origin, to.Key), "%s with key %s", acc.rec.Actor, acc.by.Key).and(acc.id, acc.index))
+	}
+	return found
+}
+
+func (a *Auditor) noOffer(p place, acc *acceptance) []Finding {
+	if a.about == nil && acc.body.Origin != a.origin {
+		a.elsewhere++ // the giver's ledger has it: no log holds another's records
+		return nil
+	}
+	if a.about == nil {
+		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "the offer before its acceptance", "none with the ID %s", acc.body.Offer).and(acc.id, acc.index)}
+	}
+	return []Finding{p.undecidable(RuleHandoff, ReasonOutOfScope, "the giver's bundle about the offer "+acc.body.Offer.String(), "the offer, for its scope and time", "none here").and(acc.id, acc.index)}
+}
+
+// sameAgent compares actors; an instance acts as its agent.
+func sameAgent(a, b string) bool {
+	x, _ := SplitInstance(a)
+	y, _ := SplitInstance(b)
+	return x == y
+}
+
+// useOnce reports a second use of what is used once in the ledger.
+func (a *Auditor) useOnce(p place, rec *evidence.Record, rule Rule) {
+	for _, u := range Uses(rec) {
+		if InRun(u) || u[0] == useNumber {
+			continue // the run, and the registry, see to these
+		}
+		key := useDigest(u)
+		if first, again := a.uses[key]; again {
+			a.tally.add(p.broken(rule, ReasonUsed, "an offer and an acceptance to be used once", "%s used before, at index %d", useName(u), first))
+			continue
+		}
+		a.uses[key] = p.index
+	}
+}
+
+// suspects reports, once all of the registry has been read, the keys whose
+// records it puts in doubt.
+func (a *Auditor) suspects() {
+	for _, s := range a.registry.suspectKeys() {
+		last, used := a.lastUse[s.kid]
+		if !used || last.index < s.from {
+			continue
+		}
+		a.tally.add(last.undecidable(RuleSignature, ReasonSuspect, s.actor+"'s own word on these records",
+			"a key that was in its actor's hands alone", "key %s of %s, in doubt from index %d on; this is the last record that it signed", s.kid, s.actor, s.from))
+	}
+}
