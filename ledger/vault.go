@@ -161,6 +161,8 @@ func (v *Vault) PutMany(ctx context.Context, payloads []evidence.Payload) ([]evi
 
 func (v *Vault) putMany(ctx context.Context, payloads []evidence.Payload, allowed func(evidence.Digest) error) ([]evidence.Commitment, error) {
 	staged := make([]*staged, 0, len(payloads))
+	// One sync of the whole file system is worth it from a few files on.
+	whole := wholeSync && len(payloads) > 4
 	defer func() {
 		for _, s := range staged {
 			s.discard()
@@ -169,14 +171,14 @@ func (v *Vault) putMany(ctx context.Context, payloads []evidence.Payload, allowe
 	out := make([]evidence.Commitment, len(payloads))
 	for i := range payloads {
 		p := &payloads[i]
-		s, err := v.stageBytes(ctx, p)
+		s, err := v.stageBytes(ctx, p, !whole)
 		if err != nil {
 			return nil, fmt.Errorf("payload %d of %d: %w", i+1, len(payloads), err)
 		}
 		staged = append(staged, s)
 		out[i] = s.commitment
 	}
-	if err := v.syncAll(staged); err != nil {
+	if err := v.syncAll(staged, whole); err != nil {
 		return nil, err
 	}
 	dirs := make(map[string]bool)

@@ -52,8 +52,9 @@ func (v *Vault) stage(ctx context.Context, salt [evidence.SaltSize]byte, media s
 	return s, nil
 }
 
-// stageBytes is stage for a payload in memory: one write.
-func (v *Vault) stageBytes(ctx context.Context, p *evidence.Payload) (*staged, error) {
+// stageBytes is stage for a payload in memory: one write. Where files are not
+// synced one by one they are closed at once, for there may be thousands.
+func (v *Vault) stageBytes(ctx context.Context, p *evidence.Payload, open bool) (*staged, error) {
 	if int64(len(p.Data)) > v.max {
 		return nil, fmt.Errorf("%w: expected at most %d bytes, found %d", ErrPayloadSize, v.max, len(p.Data))
 	}
@@ -73,10 +74,9 @@ func (v *Vault) stageBytes(ctx context.Context, p *evidence.Payload) (*staged, e
 		s.discard()
 		return nil, fmt.Errorf("payload: %w", err)
 	}
-	if !wholeSync {
+	if open {
 		return s, nil
 	}
-	// Thousands of them may be staged: descriptors are closed at once.
 	err = f.Close()
 	s.file = nil
 	if err != nil {
@@ -101,11 +101,11 @@ func (s *staged) sync() error {
 }
 
 // syncAll makes the contents of many files durable.
-func (v *Vault) syncAll(all []*staged) error {
+func (v *Vault) syncAll(all []*staged, whole bool) error {
 	if len(all) == 0 {
 		return nil
 	}
-	if wholeSync {
+	if whole {
 		return syncFileSystem(v.dir)
 	}
 	// Side by side: the file system merges what it can.
