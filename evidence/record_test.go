@@ -184,25 +184,19 @@ func TestFreeFormDepth(t *testing.T) {
 // I-JSON is asked.
 func TestNewerVersion(t *testing.T) {
 	k := testKey(t, "runtime")
-	for payload, newer := range map[string]bool{
-		`{"v":2}`: true,
-		`{"v":2,"kind":"tea.made","time":17,"sweet":null,"":[]}`: true,
-		`{"kind":"execution","v":9007199254740991}`:              true,
-		`{"v":1}`: false, `{"v":0}`: false, `{"v":-2}`: false, `{"v":2.0}`: false, `{"v":"2"}`: false, `{"v":2,"v":2}`: false,
-		`{"v":2} `: false, `[{"v":2}]`: false, `{"x":{"v":2}}`: false, `{"v":2,"x":1e400}`: false,
-	} {
-		entry, err := SignPayload([]byte(payload), k)
+	for _, v := range versionVectors() {
+		entry, err := SignPayload(v.bytes(t), k)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, err = Parse(entry)
 		var version *VersionError
-		if got := errors.As(err, &version); got != newer || err == nil {
-			t.Errorf("%s: %v, want a version error: %v", payload, err, newer)
+		if got := errors.As(err, &version); got != (v.Newer > 0) || err == nil {
+			t.Errorf("%s: %v, want a version error: %v", v.Name, err, v.Newer > 0)
 		}
 		var form *FormError
 		if !errors.As(err, &form) || !form.Payload {
-			t.Errorf("%s: %v: want a form error of the payload", payload, err)
+			t.Errorf("%s: %v: want a form error of the payload", v.Name, err)
 		}
 	}
 }
