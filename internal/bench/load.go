@@ -68,10 +68,12 @@ func (l Load) Run(ctx context.Context, to Appender, s *Signer) (Rate, error) {
 	var total Rate
 	for total.Records < l.Records && total.Elapsed < l.Duration {
 		left := min(phaseRecords, l.Records-total.Records)
-		requests := max(1, left/(l.Writers*l.PerRequest))
-		if total.Records == 0 && l.Duration < time.Minute {
-			requests = min(requests, 20) // what is fast shows after the first phase
+		if total.Records == 0 {
+			left = min(left, max(1000, 4*l.Writers*l.PerRequest)) // to learn how fast it is
+		} else {
+			left = min(left, int(total.PerSecond()*(l.Duration-total.Elapsed).Seconds()))
 		}
+		requests := max(1, left/(l.Writers*l.PerRequest))
 		work, err := sign(lines, requests, l.PerRequest)
 		if err != nil {
 			return total, err
