@@ -24,7 +24,7 @@ func (w *world) mixed(runs int) []evidence.Placed {
 		entries := [][]byte{r.open()}
 		for range rng.IntN(6) {
 			rec := r.record(&evidence.Authorization{
-				Step: fmt.Sprintf("step-%d", r.n), Action: actions[rng.IntN(3)], Tool: "t", Input: commit("input"),
+				Step: fmt.Sprintf("step-%d", r.n), Action: actions[rng.IntN(3)], Tool: "email_sender", Input: commit("input"),
 				IdempotencyKey: fmt.Sprintf("key-%d", r.n), Effect: evidence.Allow, Mode: evidence.Enforce, Source: evidence.SourceRuntime,
 			})
 			rec.Actor = agents[rng.IntN(len(agents))]

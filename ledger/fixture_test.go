@@ -231,8 +231,10 @@ func runID(n int) evidence.RunID {
 	return evidence.RunID(fmt.Sprintf("run_0197f3c2-0000-7000-8000-%012x", n))
 }
 
+func commitSalt(s string) [32]byte { return sha256.Sum256([]byte(s)) }
+
 func commit(s string) evidence.Commitment {
-	p := evidence.Payload{Salt: sha256.Sum256([]byte(s)), Media: "application/json", Data: []byte(s)}
+	p := evidence.Payload{Salt: commitSalt(s), Media: "text/plain", Data: []byte(s)}
 	return p.Commitment()
 }
 
