@@ -14,6 +14,7 @@ type act struct {
 	input          evidence.Commitment
 	time           evidence.Time
 	fault          *Finding // why nothing may be executed under it
+	misfit         bool     // an execution names it that does not repeat it
 	attempts       []attempt
 	answers        []answer
 }

@@ -206,6 +206,7 @@ func (a *Auditor) add(c *candidate) {
 	if ok && rec.Kind.Place() == evidence.Registry {
 		if err := a.registry.Apply(c.index, c.id, rec); err != nil {
 			a.tally.add(p.refused(err))
+			a.registry.skipTo(c.index, c.id, rec)
 		}
 		return
 	}

@@ -254,6 +254,31 @@ func (g *Registry) Apply(index uint64, id evidence.ID, rec *evidence.Record) err
 	return nil
 }
 
+// skipTo goes on after a gap in the chain, which has been reported, as far as
+// it can: so one missing record is one finding, not one for each that follows.
+func (g *Registry) skipTo(index uint64, id evidence.ID, rec *evidence.Record) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	// Numbers count entries of the log: one beyond the index is nobody's gap.
+	if n := len(g.numbers); n == 0 || *rec.Registry < int64(n) || *rec.Registry > int64(index) || index <= g.numbers[n-1] {
+		return
+	}
+	var err error
+	switch b := rec.Body.(type) {
+	case *evidence.ActorRegistered:
+		err = g.register(index, b)
+	case *evidence.ActorRevoked:
+		err = g.revoke(index, b)
+	}
+	if err != nil {
+		return
+	}
+	for int64(len(g.numbers)) <= *rec.Registry {
+		g.numbers = append(g.numbers, index)
+	}
+	g.tail = id
+}
+
 // Admissible reports what [Registry.Apply] would say, and changes nothing.
 func (g *Registry) Admissible(index uint64, id evidence.ID, rec *evidence.Record) error {
 	g.mu.RLock()

@@ -332,6 +332,9 @@ func (r *Run) execute(p place, rec *evidence.Record, b *evidence.Execution, by S
 		found = append(found, r.nextAttempt(p, a, b)...)
 	} else {
 		// It counts as what it says it is, under no authorization.
+		if a != nil {
+			a.misfit = true
+		}
 		a = &act{index: p.index, key: by.Key, action: b.Action, resource: b.Resource, tool: b.Tool, input: b.Input, time: rec.Time}
 		r.acts = append(r.acts, a)
 	}

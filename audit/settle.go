@@ -77,7 +77,7 @@ func (a *act) doubt() (Doubt, bool) {
 	o, any := a.last(forever)
 	switch {
 	case !any:
-		return d, a.auth != nil && a.auth.Effect == evidence.Allow
+		return d, a.auth != nil && a.auth.Effect == evidence.Allow && !a.misfit
 	case o.status != evidence.StatusUnknown:
 		return d, false
 	}

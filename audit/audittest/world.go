@@ -41,10 +41,12 @@ type World struct {
 	Placed   []evidence.Placed
 	Payloads map[evidence.Digest]evidence.Payload
 	LogKey   ed25519.PrivateKey
-	keys     map[string]*evidence.PrivateKey
-	counter  uint64
-	numbers  int64 // registry records
-	tail     evidence.ID
+	// Mutate, if not nil, may change each record before it is signed.
+	Mutate  func(rec *evidence.Record)
+	keys    map[string]*evidence.PrivateKey
+	counter uint64
+	numbers int64 // registry records
+	tail    evidence.ID
 }
 
 // Empty returns a World without entries.
@@ -131,6 +133,9 @@ func (w *World) Append(rec *evidence.Record, signer string) evidence.Placed {
 	if rec.Registry == nil && rec.Kind.NamesRegistry() {
 		n := w.numbers - 1
 		rec.Registry = &n
+	}
+	if w.Mutate != nil {
+		w.Mutate(rec)
 	}
 	entry, err := evidence.Sign(rec, w.Key(signer))
 	w.check(err)
