@@ -463,3 +463,34 @@ func TestGroupCommit(t *testing.T) {
 		t.Errorf("commits of %v entries, expected [1 1 100]", commits)
 	}
 }
+
+// A head that was signed for a candidate which was then refused is never used.
+func TestForeseenHeadOfRefused(t *testing.T) {
+	s, c := new(tlogtest.Store), config(t)
+	c.Admitter = slowNo{}
+	l := mustOpen(t, s, c)
+	for i := range 20 {
+		if rs, err := l.Append(ctx, candidate(fmt.Sprint("no ", i))); err != nil || rs[0].Err != errNo {
+			t.Fatal(rs, err)
+		}
+		if rs, err := l.Append(ctx, &tlog.Candidate{Entry: entry(i)}); err != nil || rs[0].Err != nil {
+			t.Fatal(rs, err)
+		}
+		checkLog(t, l, tlogtest.NewJournal(nil))
+	}
+	l.Close()
+}
+
+// slowNo takes its time over what it then refuses.
+type slowNo struct{}
+
+func (slowNo) Prepare(c *tlog.Candidate) error {
+	if strings.HasPrefix(string(c.Entry), "no") {
+		time.Sleep(time.Millisecond)
+		return errNo
+	}
+	return nil
+}
+func (slowNo) Admit(uint64, *tlog.Candidate) error { return nil }
+func (slowNo) Rows(uint64, int) []tlog.Row         { return nil }
+func (slowNo) Durable(uint64)                      {}

@@ -220,6 +220,9 @@ func TestNodeSets(t *testing.T) {
 			if k, found := slices.BinarySearch(indexes, lo); found || k < len(indexes) && indexes[k] < hi {
 				t.Fatalf("node %v covers a leaf of the set", n)
 			}
+			if n.Level > 0 && (2*n.Index+1)<<(n.Level-1) >= size {
+				t.Fatalf("node %v has one child only, which has a name of its own", n)
+			}
 			if i > 0 && n.Index%2 == 1 && nodes[i-1] == (tlog.Node{Level: n.Level, Index: n.Index - 1}) {
 				t.Fatalf("node %v and its sibling are both listed", n)
 			}
