@@ -270,6 +270,37 @@ func path(m int, leaves []tlog.Hash) []tlog.Hash {
 	return append(path(m-k, leaves[k:]), rootOf(leaves[:k]))
 }
 
+// Tiles lays the whole log out as https://c2sp.org/tlog-tiles has it: content by
+// path.
+func (w *World) Tiles() map[string][]byte {
+	files := map[string][]byte{"checkpoint": w.Head(len(w.Placed))}
+	for lo := 0; lo < len(w.Placed); lo += tlog.TileWidth {
+		var tile []byte
+		part := w.Placed[lo:min(lo+tlog.TileWidth, len(w.Placed))]
+		for _, p := range part {
+			tile = tlog.AppendEntry(tile, p.Entry)
+		}
+		files[tlog.EntryTilePath(uint64(lo/tlog.TileWidth), len(part))] = tile
+	}
+	row := w.Leaves()
+	for level := uint8(0); len(row) > 0; level++ {
+		var above []tlog.Hash
+		for lo := 0; lo < len(row); lo += tlog.TileWidth {
+			part := row[lo:min(lo+tlog.TileWidth, len(row))]
+			var tile []byte
+			for _, h := range part {
+				tile = append(tile, h[:]...)
+			}
+			files[tlog.Tile{Level: level, N: uint64(lo / tlog.TileWidth), Width: len(part)}.Path()] = tile
+			if len(part) == tlog.TileWidth {
+				above = append(above, rootOf(part))
+			}
+		}
+		row = above
+	}
+	return files
+}
+
 // Bundling says what goes into a bundle.
 type Bundling struct {
 	Header   bundle.Header
