@@ -68,9 +68,9 @@ func (e *ChangedError) Error() string {
 }
 
 // ImportAll imports everything that r yields, in order, and calls each with the
-// outcome of every run. It stops at the first line that is wrong; what came
-// before that line is in the ledger, and a second import of the same input
-// goes on after it.
+// outcome of every run. It stops at the first line that is wrong, with a
+// *LineError; what came before that line is in the ledger, and a second import
+// of the same input goes on after it.
 func (im *Importer) ImportAll(ctx context.Context, r *Reader, each func(Outcome) error) error {
 	for {
 		t, err := r.Next()
@@ -82,7 +82,7 @@ func (im *Importer) ImportAll(ctx context.Context, r *Reader, each func(Outcome)
 		}
 		o, err := im.Import(ctx, t)
 		if err != nil {
-			return &LineError{t.Line, err}
+			return fmt.Errorf("line %d, run %q: %w", t.Line, t.ID, err)
 		}
 		if err := each(o); err != nil {
 			return err
