@@ -20,8 +20,11 @@ type Source struct {
 // ErrNotThere: the log has no such file. It is also fs.ErrNotExist.
 var ErrNotThere = fmt.Errorf("not there: %w", fs.ErrNotExist)
 
-// maxEntryTile is the size in bytes of the largest entry tile.
-const maxEntryTile = tlog.TileWidth * (2 + tlog.MaxEntry)
+// A full tile of hashes, and the largest full entry tile, in bytes.
+const (
+	maxTile      = tlog.TileWidth * tlog.HashSize
+	maxEntryTile = tlog.TileWidth * (2 + tlog.MaxEntry)
+)
 
 // IsURL says whether name is the URL of a log and no directory.
 func IsURL(name string) bool {
@@ -34,53 +37,41 @@ func (s *Source) String() string { return s.name }
 // Close ends all use of the source.
 func (s *Source) Close() error { return s.done() }
 
-// Head returns the newest tree head, a signed note.
-func (s *Source) Head(ctx context.Context) ([]byte, error) {
-	b, err := s.get(ctx, "checkpoint", tlog.MaxHead)
-	if err != nil {
-		return nil, fmt.Errorf("tree head: %w", err)
-	}
-	return b, nil
-}
-
-// Tile returns the bytes of a tile of hashes, 32 for each of its width.
-func (s *Source) Tile(ctx context.Context, t tlog.Tile) ([]byte, error) {
-	want := t.Width * tlog.HashSize
-	b, err := s.partial(ctx, t.Path(), tlog.Tile{Level: t.Level, N: t.N, Width: tlog.TileWidth}.Path(), tlog.TileWidth*tlog.HashSize)
-	if err != nil {
-		return nil, fmt.Errorf("%v: %w", t, err)
-	}
-	if len(b) < want {
-		return nil, fmt.Errorf("%v: expected %d bytes, found %d", t, want, len(b))
-	}
-	return b[:want], nil
-}
-
-// EntryTile returns the first width entries of the n-th entry tile, in the form
-// of tlog-tiles.
-func (s *Source) EntryTile(ctx context.Context, n uint64, width int) ([]byte, error) {
-	b, err := s.partial(ctx, tlog.EntryTilePath(n, width), tlog.EntryTilePath(n, tlog.TileWidth), maxEntryTile)
-	if err != nil {
-		return nil, fmt.Errorf("entry tile %d: %w", n, err)
-	}
-	end := 0
-	for i := range width {
-		if len(b) < end+2 || len(b) < end+2+int(b[end])<<8+int(b[end+1]) {
-			return nil, fmt.Errorf("entry tile %d: expected %d entries, found %d", n, width, i)
-		}
-		end += 2 + int(b[end])<<8 + int(b[end+1])
-	}
-	return b[:end], nil
-}
-
-// partial reads a tile. A log may drop a partial tile once it is full, and then
-// the full one begins with it (tlog-tiles, "Partial Tiles").
-func (s *Source) partial(ctx context.Context, path, full string, limit int64) ([]byte, error) {
+// Read returns what the log serves under a path below its prefix: "checkpoint",
+// "tile/0/000", "tile/entries/000.p/3". More than limit bytes are an error.
+//
+// A log may drop a partial tile once it is full, for the full one begins with
+// it (tlog-tiles, "Partial Tiles"); then that beginning is returned.
+func (s *Source) Read(ctx context.Context, path string, limit int64) ([]byte, error) {
 	b, err := s.get(ctx, path, limit)
-	if errors.Is(err, fs.ErrNotExist) && path != full {
-		if b, again := s.get(ctx, full, limit); again == nil {
-			return b, nil
+	if !errors.Is(err, fs.ErrNotExist) {
+		return b, err
+	}
+	t, entries, notTile := tlog.ParseTilePath(path)
+	if notTile != nil || t.Width == tlog.TileWidth {
+		return nil, err
+	}
+	full := tlog.Tile{Level: t.Level, N: t.N, Width: tlog.TileWidth}.Path()
+	bound := int64(maxTile)
+	if entries {
+		full, bound = tlog.EntryTilePath(t.N, tlog.TileWidth), maxEntryTile
+	}
+	whole, again := s.get(ctx, full, bound)
+	if again != nil {
+		return nil, err
+	}
+	end := t.Width * tlog.HashSize
+	if entries {
+		end = 0
+		for range t.Width {
+			if len(whole) < end+2 {
+				break
+			}
+			end += 2 + int(whole[end])<<8 + int(whole[end+1])
 		}
 	}
-	return b, err
+	if len(whole) < end {
+		return nil, fmt.Errorf("%s: expected it to begin with %s, found %d bytes", full, path, len(whole))
+	}
+	return whole[:end], nil
 }

@@ -48,20 +48,22 @@ func aLog(t *testing.T) string {
 func check(t *testing.T, s *Source) {
 	t.Helper()
 	ctx := context.Background()
-	if b, err := s.Head(ctx); err != nil || string(b) != "a head\n" {
+	if b, err := s.head(ctx); err != nil || string(b) != "a head\n" {
 		t.Errorf("head: %q, %v", b, err)
 	}
 	for _, c := range []struct{ n, width, first int }{{0, 256, 1}, {0, 17, 1}, {1, 3, 2}} {
-		b, err := s.Tile(ctx, tlog.Tile{N: uint64(c.n), Width: c.width})
+		b, err := s.Read(ctx, tlog.Tile{N: uint64(c.n), Width: c.width}.Path(), maxTile)
 		if err != nil || len(b) != 32*c.width || int(b[0]) != c.first {
 			t.Errorf("tile %v: %d bytes, %v", c, len(b), err)
 		}
 	}
-	if _, err := s.Tile(ctx, tlog.Tile{N: 1, Width: 4}); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a tile that is not there: %v", err)
+	for _, path := range []string{"tile/0/001.p/4", "tile/1/000", "elsewhere"} {
+		if _, err := s.Read(ctx, path, maxTile); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s, which is not there: %v", path, err)
+		}
 	}
 	for _, c := range []struct{ n, width int }{{0, 256}, {0, 200}, {1, 1}} {
-		b, err := s.EntryTile(ctx, uint64(c.n), c.width)
+		b, err := s.Read(ctx, tlog.EntryTilePath(uint64(c.n), c.width), maxEntryTile)
 		if err != nil {
 			t.Errorf("entry tile %v: %v", c, err)
 		}
@@ -69,6 +71,10 @@ func check(t *testing.T, s *Source) {
 			t.Errorf("entry tile %v: %v", c, err)
 		}
 	}
+}
+
+func (s *Source) head(ctx context.Context) ([]byte, error) {
+	return s.Read(ctx, "checkpoint", tlog.MaxHead)
 }
 
 func TestDir(t *testing.T) {
@@ -115,7 +121,7 @@ func TestRow58DirStaysInside(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b, err := s.Head(context.Background()); err == nil {
+		if b, err := s.head(context.Background()); err == nil {
 			t.Errorf("%s: read %q", name, b)
 		}
 		s.Close()
@@ -152,17 +158,17 @@ func TestHTTPRetries(t *testing.T) {
 			w.Write([]byte("head"))
 		}
 	})
-	if b, err := s.Head(context.Background()); err != nil || string(b) != "head" || n.Load() != 4 {
+	if b, err := s.head(context.Background()); err != nil || string(b) != "head" || n.Load() != 4 {
 		t.Errorf("%q, %v after %d requests", b, err, n.Load())
 	}
 	n.Store(0)
 	s = serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) { n.Add(1); w.WriteHeader(500) })
-	if _, err := s.Head(context.Background()); err == nil || n.Load() != attempts {
+	if _, err := s.head(context.Background()); err == nil || n.Load() != attempts {
 		t.Errorf("%v after %d requests, expected %d", err, n.Load(), attempts)
 	}
 	n.Store(0)
 	s = serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) { n.Add(1); w.WriteHeader(403) })
-	if _, err := s.Head(context.Background()); err == nil || !strings.Contains(err.Error(), "token") || n.Load() != 1 {
+	if _, err := s.head(context.Background()); err == nil || !strings.Contains(err.Error(), "token") || n.Load() != 1 {
 		t.Errorf("%v after %d requests, expected 1", err, n.Load())
 	}
 }
@@ -173,7 +179,7 @@ func TestHTTPToken(t *testing.T) {
 			w.WriteHeader(401)
 		}
 	})
-	if _, err := s.Head(context.Background()); err != nil {
+	if _, err := s.head(context.Background()); err != nil {
 		t.Error(err)
 	}
 	// It goes to nobody else, and over no wire in the clear.
@@ -184,7 +190,7 @@ func TestHTTPToken(t *testing.T) {
 	s = serve(t, Options{Token: "secret"}, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL, http.StatusFound)
 	})
-	if _, err := s.Head(context.Background()); err == nil {
+	if _, err := s.head(context.Background()); err == nil {
 		t.Error("a redirect to another host was followed")
 	}
 	if _, err := HTTP("http://ledger.example", Options{Token: "secret"}); err == nil {
@@ -210,7 +216,7 @@ func TestRow59HTTPBounds(t *testing.T) {
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Write(bomb.Bytes())
 	})
-	if b, err := s.Head(context.Background()); err == nil {
+	if b, err := s.head(context.Background()); err == nil {
 		t.Errorf("read %d bytes", len(b))
 	}
 	s = serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
@@ -220,11 +226,11 @@ func TestRow59HTTPBounds(t *testing.T) {
 			}
 		}
 	})
-	if b, err := s.Tile(context.Background(), tlog.Tile{Width: 256}); err == nil {
+	if b, err := s.Read(context.Background(), "tile/0/000", maxTile); err == nil {
 		t.Errorf("read %d bytes", len(b))
 	}
 	// A length that is not what follows is no invitation to allocate it.
-	if b, err := s.EntryTile(context.Background(), 0, 256); err == nil {
+	if b, err := s.Read(context.Background(), "tile/entries/000", maxEntryTile); err == nil {
 		t.Errorf("read %d bytes", len(b))
 	}
 }

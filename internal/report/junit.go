@@ -88,7 +88,7 @@ func ruleCase(r *Report, rule Rule) junitCase {
 	for _, f := range rule.Findings {
 		text.WriteString(sentence(f))
 		for _, rec := range f.Records {
-			fmt.Fprintf(&text, "\n  %s (index %d)", Visible(rec.ID), rec.Index)
+			fmt.Fprintf(&text, "\n  %s", Visible(rec.String()))
 		}
 		text.WriteByte('\n')
 	}

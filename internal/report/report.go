@@ -37,22 +37,34 @@ type Report struct {
 	Summary string  `json:"summary"` // the answer in one sentence
 	Origin  string  `json:"origin,omitempty"`
 	About   string  `json:"about,omitempty"`
-	Records uint64  `json:"records,omitempty"`
-	Heads   []Head  `json:"heads,omitempty"`
+	Scope   *Scope  `json:"scope,omitempty"`
 	Rules   []Rule  `json:"rules,omitempty"`
 	Claims  []Claim `json:"claims,omitempty"`
 	Error   string  `json:"error,omitempty"` // why the input is malformed
-	Proof   string  `json:"proof,omitempty"` // the file that keeps contradicting tree heads
+	// Equivocation holds pairs of signed tree heads, whole notes, that cannot
+	// both be true: together they prove it to anybody.
+	Equivocation [][2]string `json:"equivocation,omitempty"`
+	Proof        string      `json:"proof,omitempty"` // the file that keeps them
 }
 
-// Head is a tree head that was seen.
-type Head struct {
-	Size      uint64   `json:"size"`
-	Root      string   `json:"root"` // base64
-	Accepted  bool     `json:"accepted"`
+// Scope says what was looked at.
+type Scope struct {
+	Size      uint64   `json:"size"`           // of the largest tree head that was accepted
+	Root      string   `json:"root,omitempty"` // base64
 	Witnesses []string `json:"witnesses,omitempty"`
-	Why       string   `json:"why,omitempty"` // where it is not accepted
-	Note      string   `json:"note"`          // the signed note, as seen
+	Heads     int      `json:"heads"` // tree heads seen
+	Records   uint64   `json:"records"`
+	Runs      int      `json:"runs"`
+	Open      int      `json:"open"`     // runs that are not closed
+	InDoubt   int      `json:"in_doubt"` // outcomes that open runs still owe
+	From      string   `json:"from,omitempty"`
+	To        string   `json:"to,omitempty"`
+	Disclosed int      `json:"disclosed"` // payloads
+	Withheld  int      `json:"withheld"`
+	Erased    int      `json:"erased"`
+	// Commitments of payloads that were withheld or erased, the first 1,000.
+	WithheldCommits []string `json:"withheld_commits,omitempty"`
+	ErasedCommits   []string `json:"erased_commits,omitempty"`
 }
 
 // Status is what became of a rule.
@@ -68,12 +80,12 @@ const (
 
 // Rule is a rule and what became of it.
 type Rule struct {
-	Rule     string    `json:"rule"`
-	Status   Status    `json:"status"`
-	Note     string    `json:"note,omitempty"`    // such as "as the operator enforced it"
-	Decides  string    `json:"decides,omitempty"` // undecidable: what would decide it
-	Findings []Finding `json:"findings,omitempty"`
-	Omitted  int       `json:"omitted,omitempty"` // findings beyond those listed
+	Rule       string    `json:"rule"`
+	Status     Status    `json:"status"`
+	Note       string    `json:"note,omitempty"`        // what the status rests on
+	AsEnforced bool      `json:"as_enforced,omitempty"` // a part that only the whole log decides is taken as the operator enforced it
+	Findings   []Finding `json:"findings,omitempty"`
+	Omitted    int       `json:"omitted,omitempty"` // findings beyond those listed
 }
 
 // Finding is one thing that was found.
@@ -89,14 +101,15 @@ type Finding struct {
 
 // Record names a record and where it stands.
 type Record struct {
-	ID    string `json:"id"`
-	Index uint64 `json:"index"`
+	ID    string  `json:"id"`
+	Index *uint64 `json:"index,omitempty"` // absent: not known
 }
 
 // Claim is the result of checking one claim, or a run as a whole.
 type Claim struct {
 	Run    string `json:"run"`
-	Claim  string `json:"claim,omitempty"` // evidence ID; absent: the run at its end
-	Result string `json:"result"`          // supported, contradicted, …
-	Source string `json:"source,omitempty"`
+	Claim  string `json:"claim,omitempty"`  // evidence ID; absent: the run at its end
+	Result string `json:"result"`           // supported, contradicted, …
+	Source string `json:"source,omitempty"` // the weakest that it rests on
+	Why    string `json:"why,omitempty"`
 }

@@ -12,22 +12,25 @@ import (
 	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
 )
 
+var seven = uint64(7)
+
 const evil = "\x1b]8;;https://evil\x1b\\safe\u202e\U000e0041\u009b"
 
 func sampleReport() *Report {
 	return &Report{
 		Version: Version, Input: "run.bundle", Form: "bundle", Outcome: Wrong, Summary: "authorized is broken" + evil,
-		Origin: "ledger.example/support", About: "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11", Records: 12,
-		Heads: []Head{{Size: 1842, Root: "zvW7lYMbvX9uRsnZYyYpQGn0ETUKDvi2pUtqdQpjDPM=", Accepted: true, Witnesses: []string{"w1"}, Note: "note"}},
+		Origin: "ledger.example/support", About: "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11",
+		Scope:        &Scope{Size: 1842, Root: "zvW7lYMbvX9uRsnZYyYpQGn0ETUKDvi2pUtqdQpjDPM=", Witnesses: []string{"w1"}, Records: 12, Runs: 1},
+		Equivocation: [][2]string{{"one\nnote" + evil, "another"}},
 		Rules: []Rule{
 			{Rule: "signature", Status: Held},
 			{Rule: "authorized", Status: Broken, Findings: []Finding{{
 				Status: Broken, Reason: "denied", Expected: "effect allow", Found: "effect deny" + evil,
-				Records: []Record{{ID: "ev_AAAA", Index: 7}},
+				Records: []Record{{ID: "ev_AAAA", Index: &seven}},
 			}}},
-			{Rule: "contract", Status: NotDecided, Decides: "the payload of the contract" + evil},
+			{Rule: "contract", Status: NotDecided, Findings: []Finding{{Status: NotDecided, Reason: "missing", Decides: "the payload of the contract" + evil}}},
 			{Rule: "handoff", Status: NotApplicable},
-			{Rule: "chain", Status: Held, Note: "as the operator enforced it"},
+			{Rule: "chain", Status: Held, AsEnforced: true},
 		},
 		Claims: []Claim{{Run: "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11", Claim: "ev_BBBB", Result: "unsupported", Source: "imported"}},
 	}
@@ -57,7 +60,7 @@ func TestTextAnswersFirst(t *testing.T) {
 	if !strings.HasPrefix(first, "PROVEN WRONG  authorized is broken") {
 		t.Errorf("the first line is %q", first)
 	}
-	for _, want := range []string{"✓ held", "✗ broken", "? not decidable", "- not applicable", "as the operator", "deny\\u{1b}", "ev_AAAA (index 7)", "would be decided by", "cosigned by w1"} {
+	for _, want := range []string{"✓ held", "✗ broken", "? not decidable", "- not applicable", "as the operator enforced it", "deny\\u{1b}", "ev_AAAA (index 7)", "decided by", "cosigned by"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("expected %q in\n%s", want, out)
 		}

@@ -57,7 +57,7 @@ func addResult(run *sarif.Run, rule string, s Status, text string, where *sarif.
 	loc.WithID(-1)
 	for _, rec := range records {
 		loc.AddLogicalLocation(sarif.NewLogicalLocation().WithName(rec.ID).
-			WithFullyQualifiedName(fmt.Sprintf("%d/%s", rec.Index, rec.ID)).WithKind("element").WithIndex(-1).WithParentIndex(-1))
+			WithFullyQualifiedName(rec.String()).WithKind("element").WithIndex(-1).WithParentIndex(-1))
 	}
 	run.CreateResultForRule(rule).WithLevel(level).WithKind("fail").
 		WithMessage(sarif.NewTextMessage(text)).AddLocation(loc)

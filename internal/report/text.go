@@ -68,8 +68,8 @@ func (t *Text) body(w io.Writer, r *Report) {
 	if r.About != "" {
 		t.field(w, "about", r.About)
 	}
-	for _, h := range r.Heads {
-		t.field(w, "tree head", headText(h))
+	if r.Scope != nil {
+		t.scope(w, r.Scope)
 	}
 	for _, c := range r.Claims {
 		t.field(w, "claim", claimText(c))
@@ -78,29 +78,79 @@ func (t *Text) body(w io.Writer, r *Report) {
 		fmt.Fprintln(w)
 		fmt.Fprintln(w, t.table(r.Rules))
 	}
+	for _, g := range group(r.Rules) {
+		t.finding(w, strings.Join(g.rules, ", "), g.finding)
+	}
 	for _, rule := range r.Rules {
-		for i, f := range rule.Findings {
-			if i == maxShown {
-				fmt.Fprintf(w, "\n%s: %d more of these; --output json has them\n", rule.Rule, len(rule.Findings)-i+rule.Omitted)
-				break
-			}
-			t.finding(w, rule.Rule, f)
+		if more := max(len(rule.Findings)-maxShown, 0) + rule.Omitted; more > 0 {
+			fmt.Fprintf(w, "\n%s: %d more; --output json lists up to 100\n", rule.Rule, more)
 		}
+	}
+	for _, pair := range r.Equivocation {
+		fmt.Fprintln(w)
+		t.field(w, "signed", oneLine(pair[0]))
+		t.field(w, "and signed", oneLine(pair[1]))
 	}
 	if r.Proof != "" {
 		t.field(w, "proof", "both tree heads are kept in "+r.Proof)
 	}
 }
 
-func headText(h Head) string {
-	s := fmt.Sprintf("size %d, root %s", h.Size, h.Root)
-	if len(h.Witnesses) > 0 {
-		s += ", cosigned by " + strings.Join(h.Witnesses, ", ")
+// grouped is a finding and the rules that all have it.
+type grouped struct {
+	rules   []string
+	finding Finding
+}
+
+// group puts findings together that differ in their rule alone, such as that
+// the trust file does not know the ledger, which leaves every rule undecided.
+func group(rules []Rule) []grouped {
+	var out []grouped
+	at := make(map[string]int)
+	for _, r := range rules {
+		for i, f := range r.Findings {
+			if i == maxShown {
+				break
+			}
+			key := fmt.Sprintf("%q", []string{string(f.Status), f.Reason, f.Expected, f.Found, f.Decides, f.Run, fmt.Sprint(f.Records)})
+			if k, ok := at[key]; ok && len(f.Records) == 0 {
+				out[k].rules = append(out[k].rules, r.Rule)
+				continue
+			}
+			at[key] = len(out)
+			out = append(out, grouped{[]string{r.Rule}, f})
+		}
 	}
-	if !h.Accepted {
-		s += ", not accepted: " + h.Why
+	return out
+}
+
+// oneLine shows a signed note: origin, size, root and signatures.
+func oneLine(note string) string {
+	return strings.Join(strings.Fields(note), " ")
+}
+
+func (t *Text) scope(w io.Writer, s *Scope) {
+	if s.Root != "" {
+		head := fmt.Sprintf("size %d, root %s", s.Size, s.Root)
+		if len(s.Witnesses) > 0 {
+			head += ", cosigned by " + strings.Join(s.Witnesses, ", ")
+		}
+		t.field(w, "tree head", head)
 	}
-	return s
+	what := plural(int(s.Records), "record")
+	if s.Runs > 0 {
+		what += " of " + plural(s.Runs, "run")
+	}
+	if s.Open > 0 {
+		what += fmt.Sprintf(" (%d open)", s.Open)
+	}
+	if s.From != "" {
+		what += ", " + s.From + " to " + s.To
+	}
+	t.field(w, "scope", what)
+	if n := s.Disclosed + s.Withheld + s.Erased; n > 0 {
+		t.field(w, "payloads", fmt.Sprintf("%d disclosed, %d withheld, %d erased", s.Disclosed, s.Withheld, s.Erased))
+	}
 }
 
 func claimText(c Claim) string {
@@ -108,10 +158,13 @@ func claimText(c Claim) string {
 	if c.Source != "" {
 		s += " (weakest source: " + c.Source + ")"
 	}
+	if c.Why != "" {
+		s += ": " + c.Why
+	}
 	if c.Claim != "" {
 		return s + ", " + c.Claim
 	}
-	return s + ", " + c.Run
+	return s + ", the run as such"
 }
 
 func (t *Text) field(w io.Writer, name, value string) {
@@ -138,7 +191,16 @@ func (t *Text) table(rules []Rule) string {
 		StyleFunc(func(int, int) lipgloss.Style { return style })
 	// The last column takes what is left; the table would share the width out.
 	const first, second = 14, 18
+	// What leaves every rule undecided is said once, below.
+	common := make(map[string]int)
 	for _, r := range rules {
+		common[decides(r)]++
+	}
+	for _, r := range rules {
+		if d := decides(r); d != "" && common[d] > maxShown {
+			tab.Row(pad(r.Rule, first-2), pad(t.mark(r.Status), second-2), "")
+			continue
+		}
 		note := ansi.Wrap(Visible(noteOf(r)), max(t.width()-first-second, 16), "")
 		tab.Row(pad(r.Rule, first-2), pad(t.mark(r.Status), second-2), note)
 	}
@@ -170,13 +232,24 @@ func noteOf(r Rule) string {
 	if r.Note != "" {
 		parts = append(parts, r.Note)
 	}
+	if r.AsEnforced && r.Status == Held {
+		parts = append(parts, "as the operator enforced it")
+	}
 	if n := len(r.Findings) + r.Omitted; n > 0 {
 		parts = append(parts, plural(n, "finding"))
 	}
-	if r.Decides != "" {
-		parts = append(parts, "would be decided by "+r.Decides)
+	if d := decides(r); d != "" {
+		parts = append(parts, "decided by "+d)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// decides says what would decide a rule first of all; "": it is decided.
+func decides(r Rule) string {
+	if r.Status != NotDecided || len(r.Findings) == 0 {
+		return ""
+	}
+	return r.Findings[0].Decides
 }
 
 func plural(n int, what string) string {
@@ -191,7 +264,7 @@ func (t *Text) finding(w io.Writer, rule string, f Finding) {
 	if f.Status == NotDecided {
 		mark, color = "?", "3"
 	}
-	fmt.Fprintf(w, "\n%s %s: %s\n", t.paint(color, true, mark), rule, Visible(f.Reason))
+	fmt.Fprintf(w, "\n%s %s\n", t.paint(color, true, mark), ansi.Wrap(rule+": "+Visible(f.Reason), t.width()-2, ""))
 	for _, m := range []struct{ name, value string }{
 		{"expected", f.Expected}, {"found", f.Found}, {"decided by", f.Decides}, {"run", f.Run},
 	} {
@@ -200,6 +273,14 @@ func (t *Text) finding(w io.Writer, rule string, f Finding) {
 		}
 	}
 	for _, rec := range f.Records {
-		t.field(w, "record", fmt.Sprintf("%s (index %d)", rec.ID, rec.Index))
+		t.field(w, "record", rec.String())
 	}
+}
+
+// String names the record and where it stands.
+func (r Record) String() string {
+	if r.Index == nil {
+		return r.ID
+	}
+	return fmt.Sprintf("%s (index %d)", r.ID, *r.Index)
 }

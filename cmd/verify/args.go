@@ -1,0 +1,59 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// arrange puts flags before arguments, for urfave/cli takes everything after
+// the first argument for arguments. The first argument may name a command;
+// after "--" nothing is a flag or command.
+func arrange(argv []string) []string {
+	valued := valuedFlags()
+	var command, flags, args []string
+	rest := argv[1:]
+	for len(rest) > 0 {
+		arg := rest[0]
+		rest = rest[1:]
+		switch {
+		case arg == "--":
+			args = append(args, rest...)
+			rest = nil
+		case arg == "-" || !strings.HasPrefix(arg, "-"):
+			if arg == "log" && len(args) == 0 && command == nil {
+				command = []string{arg}
+				continue
+			}
+			args = append(args, arg)
+		default:
+			flags = append(flags, arg)
+			if valued[strings.TrimLeft(arg, "-")] && len(rest) > 0 {
+				flags = append(flags, rest[0])
+				rest = rest[1:]
+			}
+		}
+	}
+	if command == nil && len(args) > 0 && args[0] == "log" {
+		args[0] = "./log" // a file, not the command
+	}
+	out := append([]string{argv[0]}, command...)
+	out = append(out, flags...)
+	return append(append(out, "--"), args...)
+}
+
+// valuedFlags returns the names of the flags that a value follows.
+func valuedFlags() map[string]bool {
+	m := make(map[string]bool)
+	for _, flags := range [][]cli.Flag{commonFlags(), fileFlags(), logFlags()} {
+		for _, f := range flags {
+			if _, ok := f.(*cli.BoolFlag); ok {
+				continue
+			}
+			for _, name := range f.Names() {
+				m[name] = true
+			}
+		}
+	}
+	return m
+}

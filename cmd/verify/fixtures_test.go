@@ -1,0 +1,305 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	cosig "github.com/transparency-dev/formats/note"
+	"golang.org/x/mod/sumdb/note"
+
+	"ledgerd/audit/audittest"
+	"ledgerd/bundle"
+	"ledgerd/evidence"
+	"ledgerd/ledger/tlog"
+)
+
+const contract = `{"contract":"v1","task":"complaint","weakest_source":"runtime","expects":[{"action":"refund","input":{"amount":30}}]}`
+
+// evil is text that a terminal would obey.
+const evil = "\x1b]8;;https://evil.example\x1b\\safe\u202e\U000e0041"
+
+// fixtures are the files that scripts verify, by name.
+type fixtures map[string][]byte
+
+func newFixtures(t *testing.T) fixtures {
+	f := make(fixtures)
+	w := audittest.New(t)
+
+	done := w.OpenWith(contract)
+	done.Do("refund", `{"amount":30}`)
+	done.ClaimContract()
+	done.Close(evidence.Completed)
+
+	lied := w.OpenWith(contract)
+	lied.ClaimContract()
+	lied.Close(evidence.Completed)
+
+	denied := w.OpenWith(contract)
+	auth := denied.Authorize("refund", `{"amount":30}`, func(a *evidence.Authorization) { a.Effect = evidence.Deny })
+	denied.Execute(auth, evidence.StatusSuccess, nil)
+	denied.Close(evidence.Completed)
+
+	empty := w.OpenWith(contract)
+	empty.Do("refund", `{"amount":30}`)
+	empty.Claim()
+	empty.Close(evidence.Completed)
+
+	nothing := w.OpenWith(`{"contract":"v1","task":"complaint"}`)
+	nothing.ClaimContract()
+	nothing.Close(evidence.Completed)
+
+	verdict := w.OpenWith(contract)
+	claim := verdict.ClaimContract()
+	verdict.Verdict(claim.ID, evidence.Supported, fmt.Appendf(nil, `{"rules":1,"origin":"%s","run":"%s","opened":"%s","claim":"%s","trust":{"digest":"%s"},"result":"%s"}`,
+		w.Origin, verdict.ID, verdict.Opened.ID, claim.ID, evidence.Digest(claim.ID), strings.NewReplacer("\x1b", `\u001b`, `\`, `\\`).Replace(evil)))
+	verdict.Close(evidence.Completed)
+
+	for name, run := range map[string]*audittest.Run{"done": done, "lied": lied, "denied": denied, "emptyclaim": empty, "emptycontract": nothing, "evil": verdict} {
+		f[name+".bundle"] = w.RunBundle(run.ID)
+		f[name+".run"] = []byte(run.ID)
+	}
+	f["contract.json"] = []byte(contract)
+	f["othercontract.json"] = []byte(strings.Replace(contract, "30", "31", 1))
+	f["withheld.bundle"] = w.Bundle(audittest.Bundling{
+		Header: bundle.RunHeader(w.Origin, done.ID), Indexes: w.RunIndexes(done.ID), Withhold: all(w),
+	})
+	f["trust.json"] = marshal(t, w.Trust())
+	f["other.json"] = marshal(t, audittest.Named(t, "stranger.example/log").Trust())
+	f[evil[1:5]+"\x1b[31m.bundle"] = f["done.bundle"]
+	f.pinned(t, w)
+	f.receipts(t, w, done)
+	f.heads(t, w, done)
+	f.forgeries(t, w, done)
+	f.logs(t, w)
+	return f
+}
+
+func marshal(t *testing.T, trust *bundle.Trust) []byte {
+	b, err := trust.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func all(w *audittest.World) map[evidence.Digest]bool {
+	m := make(map[evidence.Digest]bool)
+	for d := range w.Payloads {
+		m[d] = true
+	}
+	return m
+}
+
+func (f fixtures) pinned(t *testing.T, w *audittest.World) {
+	trust := w.Trust()
+	trust.Ledgers[0].Actors = []bundle.PinnedActor{{Name: audittest.Runtime, Role: evidence.RoleRuntime, Key: w.Key(audittest.Runtime).Public()}}
+	f["pinned.json"] = marshal(t, trust)
+}
+
+func (f fixtures) receipts(t *testing.T, w *audittest.World, done *audittest.Run) {
+	r := w.Receipt(int(done.Last.Index))
+	f["done.tlog-proof"] = r.Marshal()
+	change := func(name string, by func(*bundle.Receipt)) {
+		c := *r
+		c.Hashes = append([]tlog.Hash(nil), r.Hashes...)
+		by(&c)
+		f[name] = c.Marshal()
+	}
+	change("row56-index.tlog-proof", func(c *bundle.Receipt) { c.Index = uint64(len(w.Placed)) })
+	change("row56-overlong.tlog-proof", func(c *bundle.Receipt) { c.Hashes = append(c.Hashes, tlog.Hash{1}) })
+	change("row56-size0.tlog-proof", func(c *bundle.Receipt) { c.Head = w.SignHead(w.Origin, 0, w.Root(1)) })
+	change("row55-unsigned.tlog-proof", func(c *bundle.Receipt) {
+		i := bytes.Index(c.Head, []byte("\n\n"))
+		c.Head = c.Head[:i+2]
+	})
+	change("row55-origin.tlog-proof", func(c *bundle.Receipt) {
+		c.Head = bytes.Replace(c.Head, []byte(w.Origin+"\n"), []byte("elsewhere.example/log\n"), 1)
+	})
+	change("row52-tworoots.tlog-proof", func(c *bundle.Receipt) {
+		// The same size, and a tree in which another record stands last.
+		other := audittest.New(t)
+		for _, p := range w.Placed[len(other.Placed) : len(w.Placed)-1] {
+			other.AppendEntry(p.Entry)
+		}
+		last := other.Open(nil)
+		*c = *other.Receipt(int(last.Last.Index))
+	})
+	change("row57-payload.tlog-proof", func(c *bundle.Receipt) {
+		other := audittest.New(t)
+		entry := bytes.Clone(w.Placed[len(w.Placed)-1].Entry)
+		parts := bytes.Split(entry, []byte("."))
+		parts[1] = []byte(base64.RawURLEncoding.EncodeToString([]byte(`{"v":1,`)))
+		p := other.AppendEntry(bytes.Join(parts, []byte(".")))
+		*c = *other.Receipt(int(p.Index))
+	})
+	text := f["done.tlog-proof"]
+	f["cutoff.tlog-proof"] = text[:len(text)/2]
+}
+
+// heads makes the files that need witnesses, or another ledger's keys.
+func (f fixtures) heads(t *testing.T, w *audittest.World, done *audittest.Run) {
+	w1, key1 := witness(t, "w1.example")
+	w2, key2 := witness(t, "w2.example")
+	policy, err := bundle.ParsePolicy("log " + w.VKey() + "\nwitness a " + key1 + "\nwitness b " + key2 + "\ngroup g all a b\nquorum g\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := w.Trust()
+	trust.Ledgers[0].Policy = policy
+	f["witnessed.json"] = marshal(t, trust)
+	head := w.Head(len(w.Placed))
+	line := func(s note.Signer) string {
+		n, err := note.Open(head, note.VerifierList(mustVerifier(t, w.VKey())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err := note.Sign(&note.Note{Text: n.Text, Sigs: n.Sigs}, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.SplitAfter(strings.TrimSuffix(string(signed), "\n"), "\n")
+		for _, l := range lines {
+			if strings.HasPrefix(l, "— "+s.Name()) {
+				return strings.TrimSuffix(l, "\n") + "\n"
+			}
+		}
+		t.Fatal("no cosignature")
+		return ""
+	}
+	with := func(lines ...string) []byte {
+		return w.Bundle(audittest.Bundling{
+			Header: bundle.RunHeader(w.Origin, done.ID), Indexes: w.RunIndexes(done.ID), Heads: [][]byte{append(bytes.Clone(head), strings.Join(lines, "")...)},
+		})
+	}
+	f["row53-both.bundle"] = with(line(w1), line(w2))
+	f["row53-twice.bundle"] = with(line(w1), line(w1))
+	f["row53-renamed.bundle"] = with(line(w1), strings.Replace(line(w1), "w1.example", "w2.example", 1))
+}
+
+func mustVerifier(t *testing.T, vkey string) note.Verifier {
+	v, err := tlog.NewVerifier(vkey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func witness(t *testing.T, name string) (note.Signer, string) {
+	seed := sha256.Sum256([]byte(name))
+	key := ed25519.NewKeyFromSeed(seed[:])
+	pub := append([]byte{4}, key.Public().(ed25519.PublicKey)...)
+	sum := sha256.Sum256(append([]byte(name+"\n"), pub...))
+	id := fmt.Sprintf("%08x", binary.BigEndian.Uint32(sum[:]))
+	s, err := cosig.NewSignerForCosignatureV1("PRIVATE+KEY+" + name + "+" + id + "+" + base64.StdEncoding.EncodeToString(append([]byte{4}, seed[:]...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, name + "+" + id + "+" + base64.StdEncoding.EncodeToString(pub)
+}
+
+// forgeries are bundles that somebody tampered with.
+func (f fixtures) forgeries(t *testing.T, w *audittest.World, done *audittest.Run) {
+	// Row 54: a whole ledger of the forger's own, of the same name.
+	forger := audittest.Named(t, w.Origin)
+	forger.LogKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
+	run := forger.OpenWith(contract)
+	run.Do("refund", `{"amount":30}`)
+	run.Close(evidence.Completed)
+	f["row54-ownkey.bundle"] = forger.RunBundle(run.ID)
+	stranger := audittest.Named(t, "stranger.example/log")
+	f["row54-stranger.bundle"] = stranger.RunBundle(stranger.Open(nil).ID)
+
+	good := string(f["done.bundle"])
+	lines := strings.SplitAfter(good, "\n")
+	f["row55-origin.bundle"] = []byte(strings.Replace(good, `"origin":"`+w.Origin+`"`, `"origin":"elsewhere.example/log"`, 1))
+	f["row56-index.bundle"] = []byte(strings.Replace(good, fmt.Sprintf(`"index":%d`, done.Last.Index), fmt.Sprintf(`"index":%d`, len(w.Placed)), 1))
+	tampered := strings.Replace(good, `"jws":"`, `"jws":"A`, 1)
+	f["tampered.bundle"] = []byte(tampered)
+	// A payload that does not open its commitment.
+	f["row57-payload.bundle"] = []byte(strings.Replace(good, base64.RawURLEncoding.EncodeToString([]byte(`{"amount":30}`)), base64.RawURLEncoding.EncodeToString([]byte(`{"amount":31}`)), 1))
+	f["doubled.bundle"] = []byte(strings.Join(append(lines[:3:3], lines[2:]...), ""))
+	f["cutoff.bundle"] = []byte(strings.Join(lines[:len(lines)-2], ""))
+	f["row60-origin.bundle"] = []byte(strings.Replace(good, `"origin":"`+w.Origin+`"`, `"origin":"`+strings.ReplaceAll(evil, "\x1b", `\u001b`)[8:]+`"`, 1))
+	f["row58.zip"] = []byte("PK\x03\x04../../etc/passwd")
+	f["row59.gz"] = []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03")
+	f["row59-line.bundle"] = append([]byte(`{"bundle":"`), bytes.Repeat([]byte("x"), 1<<20)...)
+}
+
+// logs are static trees: as it was, as it is, and as it should not be.
+func (f fixtures) logs(t *testing.T, denied *audittest.World) {
+	f.tree(t, "log", denied, len(denied.Placed), nil)
+
+	grow := func(w *audittest.World) {
+		run := w.OpenWith(contract)
+		run.Do("refund", `{"amount":30}`)
+		run.ClaimContract()
+		run.Close(evidence.Completed)
+	}
+	w := audittest.New(t)
+	grow(w)
+	before := len(w.Placed)
+	grow(w)
+	f.tree(t, "log-before", w, before, nil)
+	f.tree(t, "log-later", w, len(w.Placed), nil)
+	f.tree(t, "log-flipped", w, before, func(path string, b []byte) {
+		if strings.HasPrefix(path, "tile/entries/") {
+			b[len(b)-3] ^= 1
+		}
+	})
+	f.tree(t, "log-badtile", w, before, func(path string, b []byte) {
+		if strings.HasPrefix(path, "tile/0/") {
+			b[40] ^= 1
+		}
+	})
+	// Another history, signed by the same key: the same size, and longer.
+	fork := audittest.New(t)
+	fork.Clock++
+	grow(fork)
+	grow(fork)
+	f.tree(t, "log-fork", fork, len(fork.Placed), nil)
+	grow(fork)
+	f.tree(t, "log-longfork", fork, len(fork.Placed), nil)
+}
+
+// tree writes a log of at most 256 entries as tlog-tiles has it.
+func (f fixtures) tree(t *testing.T, dir string, w *audittest.World, size int, mod func(string, []byte)) {
+	if size >= tlog.TileWidth {
+		t.Fatal("the fixture's log is too large")
+	}
+	var hashes, entries []byte
+	for _, p := range w.Placed[:size] {
+		hashes = append(hashes, p.ID[:]...)
+		entries = tlog.AppendEntry(entries, p.Entry)
+	}
+	for path, b := range map[string][]byte{
+		"checkpoint":                  w.Head(size),
+		tlog.Tile{Width: size}.Path(): hashes,
+		tlog.EntryTilePath(0, size):   entries,
+	} {
+		if mod != nil {
+			mod(path, b)
+		}
+		f[dir+"/"+path] = b
+	}
+}
+
+func (f fixtures) write(dir string) error {
+	for name, b := range f {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

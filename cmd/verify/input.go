@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"ledgerd/bundle"
+)
+
+// readTrust reads the trust file that the user named.
+func readTrust(c *cli.Context) (*bundle.Trust, error) {
+	name := c.String("trust")
+	if name == "" {
+		return nil, usagef("expected --trust FILE: without it nobody's word counts (the ledger's operator prints one with: ledgerd trust)")
+	}
+	b, err := readSmall(name, bundle.MaxTrust)
+	if err != nil {
+		return nil, err
+	}
+	t, err := bundle.ParseTrust(b)
+	if err != nil {
+		return nil, inputError{fmt.Errorf("%s: %w", name, err)}
+	}
+	return t, nil
+}
+
+// readSmall reads a file of at most limit bytes.
+func readSmall(name string, limit int64) ([]byte, error) {
+	f, err := openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, inputError{fmt.Errorf("%s: expected at most %d bytes, found more", name, limit)}
+	}
+	return b, nil
+}
+
+// openFile opens what the user named; that it cannot be opened is for the user
+// to put right.
+func openFile(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if info, err := f.Stat(); err != nil || info.IsDir() {
+		f.Close()
+		return nil, usageError{errors.Join(err, fmt.Errorf("%s: expected a file, found a directory (a log is audited with: verify log DIR)", name))}
+	}
+	return f, nil
+}

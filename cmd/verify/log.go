@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"ledgerd/audit"
+	"ledgerd/bundle"
+	"ledgerd/internal/logsource"
+)
+
+func verifyLog(c *cli.Context, std stdio) error {
+	if c.NArg() != 1 {
+		return usagef("expected one URL or DIR of a log, found %d", c.NArg())
+	}
+	p, err := newPrinter(c, std)
+	if err != nil {
+		return err
+	}
+	trust, err := readTrust(c)
+	if err != nil {
+		return err
+	}
+	name := c.Args().First()
+	source, err := openLog(c, name)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	statePath := c.String("state")
+	prior, err := readState(statePath, trust)
+	if err != nil {
+		return err
+	}
+	bar := newProgress(std)
+	a, next, err := audit.VerifyLog(c.Context, source, trust, audit.Options{State: prior, Progress: bar.show})
+	bar.end()
+	if err != nil {
+		return logError(c.Context, name, err, p)
+	}
+	r := convert(name, "log", a)
+	if statePath != "" && len(a.Equivocation) > 0 {
+		if r.Proof, err = writeProof(statePath, r.Origin, a.Equivocation); err != nil {
+			return err
+		}
+	}
+	// What was not verified is no basis for the next time: the state before stays.
+	if statePath != "" && next != nil {
+		if err := writeState(statePath, next); err != nil {
+			return err
+		}
+	}
+	if err := p.add(r); err != nil {
+		return err
+	}
+	return p.done()
+}
+
+func logError(ctx context.Context, name string, err error, p *printer) error {
+	var form *bundle.FormatError
+	switch {
+	case ctx.Err() != nil:
+		return missingError{fmt.Errorf("%s: interrupted before the end: nothing is decided", name)}
+	case errors.As(err, &form):
+		r, err := malformed(name, "log", err)
+		if err != nil {
+			return err
+		}
+		if err := p.add(r); err != nil {
+			return err
+		}
+		return p.done()
+	}
+	var source *audit.SourceError
+	if errors.As(err, &source) {
+		return missingError{fmt.Errorf("%s: the log could not be read, so nothing is decided: %w", name, err)}
+	}
+	return err
+}
+
+func openLog(c *cli.Context, name string) (*logsource.Source, error) {
+	if !logsource.IsURL(name) {
+		s, err := logsource.Dir(name)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		return s, nil
+	}
+	token, err := readToken(c.String("token-file"))
+	if err != nil {
+		return nil, err
+	}
+	s, err := logsource.HTTP(name, logsource.Options{Token: token})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return s, nil
+}
+
+// readToken prefers the file that the user named to the environment.
+func readToken(file string) (string, error) {
+	if file == "" {
+		return os.Getenv("LEDGERD_TOKEN"), nil
+	}
+	b, err := readSmall(file, 4096)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(bytes.TrimSpace(b)))
+	if token == "" {
+		return "", usagef("%s: expected a token, found nothing", file)
+	}
+	return token, nil
+}
+
+// progress shows a bar on a terminal, and nothing elsewhere.
+type progress struct {
+	std  stdio
+	bar  *progressbar.ProgressBar // nil: no terminal, or nothing to show yet
+	last time.Time
+}
+
+func newProgress(std stdio) *progress { return &progress{std: std} }
+
+func (p *progress) show(done, size uint64) {
+	if time.Since(p.last) < 100*time.Millisecond && done < size {
+		return
+	}
+	p.last = time.Now()
+	if p.bar == nil {
+		if !term.IsTerminal(int(p.std.err.Fd())) {
+			return
+		}
+		p.bar = progressbar.NewOptions64(int64(size), progressbar.OptionSetWriter(p.std.err), progressbar.OptionSetDescription("records"),
+			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true),
+			progressbar.OptionUseANSICodes(os.Getenv("TERM") != "dumb"))
+	}
+	_ = p.bar.Set64(int64(done)) // a bar that cannot be drawn changes no answer
+}
+
+func (p *progress) end() {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+}

@@ -1,0 +1,157 @@
+// Verify checks offline what a ledger hands out: receipts, bundles and whole
+// logs. It trusts its trust file and nobody else. docs/verify.md describes it.
+//
+//	verify --trust trust.json FILE...
+//	verify log --trust trust.json URL|DIR
+//
+// The exit code is the answer: 0 verified, 1 proven wrong, 2 not decidable, 64
+// usage, 65 malformed input, 70 internal error.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"ledgerd/internal/report"
+)
+
+// The exit codes (design section 10).
+const (
+	exitVerified    = 0
+	exitWrong       = 1
+	exitUndecidable = 2
+	exitUsage       = 64 // EX_USAGE of sysexits.h
+	exitMalformed   = 65 // EX_DATAERR
+	exitInternal    = 70 // EX_SOFTWARE
+)
+
+func main() {
+	os.Exit(run(os.Args, stdio{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// stdio is what a command reads and writes.
+type stdio struct {
+	in       io.Reader
+	out, err *os.File
+}
+
+// usageError is what the user can put right on the command line.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// inputError is malformed input that has no report, such as a trust file.
+type inputError struct{ error }
+
+// missingError says that evidence could not be had: nothing is decided.
+type missingError struct{ error }
+
+// answered carries the outcome of what was audited to the exit code.
+type answered report.Outcome
+
+func (a answered) Error() string { return string(a) }
+
+func run(argv []string, std stdio) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(std.err, "verify: internal error: %s: please report it with the input\n", report.Visible(fmt.Sprint(p)))
+			code = exitInternal
+		}
+	}()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := newApp(std).RunContext(ctx, arrange(argv))
+	return exitCode(err, std.err)
+}
+
+func exitCode(err error, diagnostics io.Writer) int {
+	if err == nil {
+		return exitVerified
+	}
+	var (
+		answer  answered
+		usage   usageError
+		input   inputError
+		missing missingError
+	)
+	if errors.As(err, &answer) {
+		switch report.Outcome(answer) {
+		case report.Verified:
+			return exitVerified
+		case report.Wrong:
+			return exitWrong
+		case report.Undecidable:
+			return exitUndecidable
+		}
+		return exitMalformed
+	}
+	fmt.Fprintf(diagnostics, "verify: %s\n", report.Visible(err.Error()))
+	switch {
+	case errors.As(err, &usage):
+		fmt.Fprintln(diagnostics, "Try: verify --help")
+		return exitUsage
+	case errors.As(err, &input):
+		return exitMalformed
+	case errors.As(err, &missing):
+		return exitUndecidable
+	}
+	return exitInternal
+}
+
+func newApp(std stdio) *cli.App {
+	usage := func(_ *cli.Context, err error, _ bool) error { return usageError{err} }
+	return &cli.App{
+		Name:      "verify",
+		Usage:     "check receipts, bundles and logs of a ledger, trusting nobody but the trust file",
+		UsageText: "verify --trust FILE [options] FILE...\nverify log --trust FILE [options] URL|DIR",
+		Description: "A FILE is a receipt or a bundle, which is seen from its content; - is standard input.\n" +
+			"Exit codes: 0 verified, 1 proven wrong, 2 not decidable, 64 usage, 65 malformed input, 70 internal error.",
+		Reader: std.in, Writer: std.out, ErrWriter: std.err,
+		HideHelpCommand: true,
+		HideVersion:     true,
+		Flags:           append(commonFlags(), fileFlags()...),
+		Action:          func(c *cli.Context) error { return verifyFiles(c, std) },
+		OnUsageError:    usage,
+		ExitErrHandler:  func(*cli.Context, error) {},
+		Commands: []*cli.Command{{
+			Name:            "log",
+			Usage:           "audit a whole log, over HTTP or from a static tlog-tiles tree",
+			ArgsUsage:       "URL|DIR",
+			UsageText:       "verify log --trust FILE [options] URL|DIR",
+			HideHelpCommand: true,
+			Flags:           append(commonFlags(), logFlags()...),
+			Action:          func(c *cli.Context) error { return verifyLog(c, std) },
+			OnUsageError:    usage,
+		}},
+	}
+}
+
+func commonFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "trust", Usage: "trust `FILE`: the ledgers, keys and witnesses that are trusted", EnvVars: []string{"LEDGERD_TRUST"}},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "`FORMAT` of the report: text, json, sarif or junit", EnvVars: []string{"LEDGERD_OUTPUT"}},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the answer only"},
+	}
+}
+
+func fileFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "run", Usage: "what is verified has to be about the run `RUN`"},
+		&cli.StringFlag{Name: "subject", Usage: "its run has to be about `SUBJECT`, such as a ticket or a commit"},
+		&cli.StringFlag{Name: "contract", Usage: "its run has to have, and meet, the contract in `FILE`"},
+	}
+}
+
+func logFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "state", Usage: "`FILE` that keeps the tree head for the next time, which has to extend it"},
+		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token for a log that is not public (or LEDGERD_TOKEN)", EnvVars: []string{"LEDGERD_TOKEN_FILE"}},
+	}
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"verify": main})
+}
+
+// The scripts in testdata read like a session. Each starts in a directory with
+// the files of fixtures_test.go.
+func TestScripts(t *testing.T) {
+	files := newFixtures(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("NO_COLOR", "1")
+			e.Setenv("EVIL", evil[1:5]+"\x1b[31m.bundle")
+			for name, b := range files {
+				if run, ok := strings.CutSuffix(name, ".run"); ok {
+					e.Setenv("RUN_"+run, string(b))
+				}
+			}
+			return files.write(e.WorkDir)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits,
+			"serve": serve,
+		},
+	})
+}
+
+// exits CODE COMMAND... runs a command, which has to exit with that code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	code := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		code = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if code != want {
+		ts.Fatalf("expected exit code %d, found %d\nstdout: %s\nstderr: %s", want, code, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+}
+
+// serve DIR [TOKEN] serves a directory as $URL, to those with the token.
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: serve DIR [TOKEN]")
+	}
+	files := http.FileServer(http.Dir(ts.MkAbs(args[0])))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(args) > 1 && r.Header.Get("Authorization") != "Bearer "+args[1] {
+			http.Error(w, "a token is needed", http.StatusUnauthorized)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	ts.Defer(srv.Close)
+	ts.Setenv("URL", srv.URL)
+}
+
+// An offline verifier needs no storage engine, no runtime and no server.
+func TestVerifyDependsOnLittle(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	deps := strings.Fields(string(out))
+	if len(deps) < 50 {
+		t.Fatalf("go list names %d packages: has its output changed?", len(deps))
+	}
+	for _, dep := range deps {
+		for _, no := range []string{"github.com/cockroachdb", "ledgerd/runtime", "ledgerd/internal/server", "ledgerd/internal/api", "ledgerd/ledger/pebblestore", "net/http/httptest", "testing"} {
+			if dep == no || strings.HasPrefix(dep, no+"/") {
+				t.Errorf("cmd/verify depends on %s", dep)
+			}
+		}
+		if dep == "ledgerd/ledger" {
+			t.Error("cmd/verify depends on ledgerd/ledger")
+		}
+	}
+}
+
+// A FILE called log is no command.
+func TestArrange(t *testing.T) {
+	for in, want := range map[string]string{
+		"verify a --trust t b -q":            "verify --trust t -q -- a b",
+		"verify --trust t log U --state s":   "verify log --trust t --state s -- U",
+		"verify log U --trust=t":             "verify log --trust=t -- U",
+		"verify -- log":                      "verify -- ./log",
+		"verify --trust t -- --quiet":        "verify --trust t -- --quiet",
+		"verify --trust t -":                 "verify --trust t -- -",
+		"verify x log --trust t":             "verify --trust t -- x log",
+		"verify --trust":                     "verify --trust --",
+		"verify --output json --nonsense f":  "verify --output json --nonsense -- f",
+		"verify f --contract c --subject -q": "verify --contract c --subject -q -- f",
+	} {
+		if got := strings.Join(arrange(strings.Fields(in)), " "); got != want {
+			t.Errorf("%s\nexpected %s\nfound    %s", in, want, got)
+		}
+	}
+}
