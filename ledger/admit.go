@@ -168,7 +168,7 @@ func (a *admitter) attributeFirst(p *prepared) (audit.Signer, error) {
 			return audit.Signer{Name: rec.Actor, Role: evidence.RoleRoot, Key: p.u.KeyID()}, nil
 		}
 	}
-	return audit.Signer{}, refuse(Forbidden, Reason(audit.ReasonEntryZero),
+	return audit.Signer{}, refuse(Unacceptable, Reason(audit.ReasonEntryZero),
 		"expected entry 0 to be a ledger.created signed by one of its own root keys, found a %s", rec.Kind)
 }
 
