@@ -64,7 +64,7 @@ func samples(t testing.TB) []byte {
 	return b
 }
 
-func TestAirlineVerdicts(t *testing.T) {
+func TestAirline(t *testing.T) {
 	file := airlineFile(t, "runs.jsonl")
 	met := airlineRule(t, file)
 	im, s := newImporter(t, nil)
@@ -112,6 +112,7 @@ func TestAirlineVerdicts(t *testing.T) {
 		t.Errorf("want verdict and label to agree on 98 of 100, found %d", agree)
 	}
 	t.Logf("%d of 100 supported; verdict and label agree on %d", supported, agree)
+	checkOffline(t, s, outcomes)
 }
 
 func TestSamples(t *testing.T) {
