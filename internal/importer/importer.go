@@ -107,7 +107,7 @@ func (im *Importer) Import(ctx context.Context, t *Transcript) (Outcome, error) 
 		return b.outcome(), nil
 	}
 	if err := im.Registry.Host(ctx, t.Actor, im.Runtime); err != nil {
-		return Outcome{}, fmt.Errorf("actor %q: %w", t.Actor, err)
+		return Outcome{}, fmt.Errorf("its actor: %w", err)
 	}
 	if err := b.extend(ctx); err != nil {
 		return Outcome{}, err

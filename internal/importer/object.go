@@ -1,7 +1,6 @@
 package importer
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -48,15 +47,13 @@ func parseArray(v jsontext.Value) ([]jsontext.Value, error) {
 	return list, nil
 }
 
-// jsonError says where JSON is broken, and shows the place.
+// jsonError says where JSON is broken.
 func jsonError(v []byte, err error) error {
 	var s *jsontext.SyntacticError
 	if !errors.As(err, &s) {
 		return fmt.Errorf("want strict JSON (RFC 7493): %w", err)
 	}
-	at := min(max(int(s.ByteOffset), 0), len(v))
-	near := v[max(0, at-20):min(len(v), at+20)]
-	return fmt.Errorf("want strict JSON (RFC 7493), found, at byte %d, near %q: %w", at, bytes.TrimSpace(near), s.Err)
+	return fmt.Errorf("want strict JSON (RFC 7493), found at byte %d of %d: %w", s.ByteOffset, len(v), s.Err)
 }
 
 func unquote(v jsontext.Value) (string, error) {
