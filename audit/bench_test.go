@@ -1,0 +1,219 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	goruntime "runtime"
+	"testing"
+
+	"ledgerd/audit/audittest"
+	"ledgerd/evidence"
+)
+
+// benchLog is a log of n records in runs of about 100, with their payloads.
+func benchLog(b *testing.B, n int) *audittest.World {
+	w := audittest.New(b)
+	for len(w.Placed) < n {
+		r := w.Open(nil)
+		for i := range 49 {
+			r.Do("send_email", fmt.Sprintf(`{"to":"customer-%d","subject":"your order"}`, i))
+		}
+		r.Close(evidence.Completed)
+		clear(w.Payloads)
+	}
+	return w
+}
+
+type memory map[string][]byte
+
+func (m memory) Read(_ context.Context, path string, _ int64) ([]byte, error) { return m[path], nil }
+
+// BenchmarkFold: every rule of a whole log, apart from parsing and signatures.
+func BenchmarkFold(b *testing.B) {
+	w := benchLog(b, 20_000)
+	cs := make([]candidate, len(w.Placed))
+	for i, p := range w.Placed {
+		u, err := evidence.Parse(p.Entry)
+		if err != nil {
+			b.Fatal(err)
+		}
+		cs[i] = candidate{index: p.Index, id: p.ID, u: u, verified: true}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		a := New(w.Trust(), w.Origin, nil, Options{})
+		for i := range cs {
+			a.add(&cs[i])
+		}
+		if r := a.Report(); r.Status() != Held {
+			b.Fatal(r.Status())
+		}
+	}
+	b.ReportMetric(float64(len(cs)*b.N)/b.Elapsed().Seconds(), "records/s")
+}
+
+// BenchmarkVerifyLog: a whole log out of memory, all cores.
+func BenchmarkVerifyLog(b *testing.B) {
+	w := benchLog(b, 20_000)
+	files := memory(w.Tiles())
+	b.ResetTimer()
+	for range b.N {
+		r, _, err := VerifyLog(context.Background(), files, w.Trust(), Options{})
+		if err != nil || r.ExitCode() != 0 {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(w.Placed)*b.N)/b.Elapsed().Seconds(), "records/s")
+}
+
+// BenchmarkParseVerify: the floor under BenchmarkVerifyLog, on one core.
+func BenchmarkParseVerify(b *testing.B) {
+	w := benchLog(b, 1000)
+	key := w.Key(audittest.Runtime).Public()
+	p := w.Placed[len(w.Placed)-2]
+	for range b.N {
+		u, err := evidence.Parse(p.Entry)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := u.Verify(key); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// judgeBench is a run of 10,000 records and a claim of 100 assertions.
+func judgeBench(b testing.TB) (*Run, evidence.ID, PayloadMap) {
+	r := NewRun(nil)
+	payloads := make(PayloadMap)
+	next := byte(0)
+	commit := func(data string) evidence.Commitment {
+		p := evidence.Payload{Media: "application/json", Data: []byte(data)}
+		next++
+		p.Salt[0], p.Salt[1] = next, byte(len(payloads))
+		p.Salt[2] = byte(len(payloads) >> 8)
+		c := p.Commitment()
+		payloads[c.Commit] = p.Data
+		return c
+	}
+	index := uint64(0)
+	prev := evidence.ID{}
+	add := func(body evidence.Body) evidence.ID {
+		index++
+		id := evidence.IDOf(fmt.Appendf(nil, "%d", index))
+		rec := &evidence.Record{Kind: body.Kind(), Run: "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11", Prev: prev, Actor: "a", Time: 1, Body: body}
+		if found := r.Apply(index, id, rec, Signer{Name: "rt", Role: evidence.RoleRuntime}); len(found) > 0 {
+			b.Fatal(&found[0])
+		}
+		prev = id
+		return id
+	}
+	contract := commit(`{"contract":"v1","task":"x","only":["refund"]}`)
+	add(&evidence.RunOpened{Runtime: "rt", Contract: &evidence.ContractRef{Document: contract, DeclaredBy: "op"}})
+	var list []evidence.Assertion
+	for i := range 5000 {
+		action := fmt.Sprintf("action-%d", i%100)
+		in := commit(fmt.Sprintf(`{"to":"customer-%d","amount":%d.50,"lines":[1,2,3,{"sku":"x-%d"}]}`, i, i, i))
+		auth := &evidence.Authorization{Step: "s", Action: action, Tool: "t", Input: in, IdempotencyKey: fmt.Sprint(i), Effect: evidence.Allow, Mode: evidence.Enforce, Source: evidence.SourceRuntime}
+		id := add(auth)
+		add(&evidence.Execution{Authorization: id, Action: action, Tool: "t", Input: in, Attempt: 1, Status: evidence.StatusSuccess, Source: evidence.SourceRuntime})
+		if i < 100 {
+			e := commit(fmt.Sprintf(`{"action":%q,"input_has":{"to":"customer-%d"}}`, action, i))
+			list = append(list, evidence.Assertion{Kind: evidence.AssertAction, Action: action, Expect: &e})
+		}
+	}
+	claim := add(&evidence.Claim{Statements: []evidence.Statement{{Assertions: list}}})
+	return r, claim, payloads
+}
+
+// BenchmarkJudge: 10,000 records against 100 assertions.
+func BenchmarkJudge(b *testing.B) {
+	r, claim, payloads := judgeBench(b)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		v, err := Judge(r, claim, "", payloads)
+		if err != nil || v.Result != evidence.Supported {
+			b.Fatal(v.Result, err)
+		}
+		if _, err := v.Bytes(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkJudgeDense: the worst that a contract can ask: many expectations that
+// overlap without being alike, over as many successes.
+func BenchmarkJudgeDense(b *testing.B) {
+	j := &judgement{question: &question{only: map[string]bool{"a": true}, least: 1, possible: 1}}
+	const n, e = 5000, 200
+	for i := range e {
+		j.expects = append(j.expects, &Expectation{Action: fmt.Sprint(i), Times: n / e})
+	}
+	for i := range n {
+		j.items = append(j.items, item{act: &act{action: "a"}, out: outcome{state: done, source: evidence.SourceRuntime, ids: []evidence.ID{{byte(i)}}}})
+		for k := range e {
+			// Item i fits every expectation up to its own: greedy goes wrong.
+			t := truthOf(k <= i*e/n)
+			j.fit = append(j.fit, truth2{t, t})
+		}
+	}
+	b.ResetTimer()
+	for range b.N {
+		if d := j.decide(); d.Result != evidence.Supported {
+			b.Fatal(d.Result)
+		}
+	}
+}
+
+// TestLogMemory: what an audit of a log holds on to grows with open runs and
+// not with the log.
+func TestLogMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes and audits a log of 300,000 entries")
+	}
+	a := New(nil, audittest.Origin, nil, Options{})
+	a.registry = NewRegistry(audittest.Origin, evidence.ID{})
+	by := Signer{Name: "rt", Role: evidence.RoleRuntime}
+	heap := func() uint64 {
+		goruntime.GC()
+		var m goruntime.MemStats
+		goruntime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	index := uint64(0)
+	const runs = 10_000
+	for n := range runs {
+		run := evidence.RunID(fmt.Sprintf("run_0197f3c2-7d1e-7a60-8b1c-%012x", n))
+		var prev evidence.ID
+		add := func(body evidence.Body) evidence.ID {
+			index++
+			id := evidence.IDOf(fmt.Appendf(nil, "%d", index))
+			rec := &evidence.Record{Kind: body.Kind(), Run: run, Prev: prev, Actor: "a", Time: 1, Body: body}
+			a.inRun(place{index, id, run}, rec, by)
+			prev = id
+			return id
+		}
+		add(&evidence.RunOpened{Runtime: "rt", Budget: evidence.Amounts{"tokens": 1}})
+		for i := range 14 {
+			in := evidence.Commitment{Commit: evidence.Digest{byte(i)}}
+			id := add(&evidence.Authorization{Step: "s", Action: "x", Tool: "t", Input: in, IdempotencyKey: fmt.Sprint(i), Effect: evidence.Allow, Mode: evidence.Enforce, Source: evidence.SourceRuntime})
+			add(&evidence.Execution{Authorization: id, Action: "x", Tool: "t", Input: in, Attempt: 1, Status: evidence.StatusSuccess, Source: evidence.SourceRuntime})
+		}
+		add(&evidence.RunClosed{End: evidence.Completed})
+	}
+	if len(a.runs) != 0 || len(a.accounts) != 0 {
+		t.Errorf("%d runs and %d accounts held after all are closed", len(a.runs), len(a.accounts))
+	}
+	if grown := int64(heap()) - int64(before); grown > 4<<20 {
+		t.Errorf("%d bytes held after %d records of closed runs", grown, index)
+	}
+	goruntime.KeepAlive(a)
+	for _, x := range a.tally.results(a.asEnforced) {
+		for _, f := range x.Findings {
+			t.Errorf("%v", &f)
+		}
+	}
+}
