@@ -27,6 +27,9 @@ type Limits struct {
 	HeaderBytes   int           // 16 KiB
 }
 
+// DefaultLimits are the limits of a daemon that is told no others.
+func DefaultLimits() Limits { return Limits{}.withDefaults() }
+
 func (l Limits) withDefaults() Limits {
 	set := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
@@ -73,27 +76,27 @@ func (g *gauge) give(n int64) { g.n.Add(-n) }
 // upload is the body of a request: as slow as Limits allow and no slower, and
 // counted while it lasts. Whoever opened one closes it.
 type upload struct {
-	s     *Server
-	body  io.Reader
-	conn  *http.ResponseController
-	start time.Time
-	read  int64
-	due   time.Time // the deadline that the connection has
+	s    *Server
+	body io.Reader
+	conn *http.ResponseController
+	// writer is told that the body was read to its end.
+	writer *statusWriter
+	start  time.Time
+	read   int64
+	due    time.Time // the deadline that the connection has
 }
 
 // upload takes a place among the uploads. nil: there is none left, and the
 // problem has been sent.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request) *upload {
 	if !s.uploads.take(1) {
-		w.Header().Set("Retry-After", "1")
-		// What is not read of this body would have to be read before the
-		// next request: the connection is worth less than that.
-		w.Header().Set("Connection", "close")
 		s.problem(w, r, api.NewProblem(http.StatusServiceUnavailable, api.ReasonBusy,
 			"%d uploads are under way, as many as are taken at a time: try again later", s.limits.Uploads))
 		return nil
 	}
-	return &upload{s: s, body: r.Body, conn: http.NewResponseController(w), start: s.now()}
+	u := &upload{s: s, body: r.Body, conn: http.NewResponseController(w), start: s.now()}
+	u.writer, _ = w.(*statusWriter)
+	return u
 }
 
 // Read extends the deadline by what was read so far. The first read has only
@@ -110,14 +113,19 @@ func (u *upload) Read(p []byte) (int, error) {
 	}
 	n, err := u.body.Read(p)
 	u.read += int64(n)
+	if errors.Is(err, io.EOF) && u.writer != nil {
+		u.writer.bodyRead = true
+	}
 	return n, err
 }
 
 func (u *upload) Close() {
-	// Without a deadline again: the server watches the connection for the end
-	// of its client while the handler waits for a commit.
-	_ = u.conn.SetReadDeadline(time.Time{})
 	u.s.uploads.give(1)
+	if u.writer == nil || u.writer.bodyRead {
+		// Without a deadline again: the server watches the connection for the
+		// end of its client while the handler waits for a commit.
+		_ = u.conn.SetReadDeadline(time.Time{})
+	}
 }
 
 // tooSlow reports whether a read failed because its deadline passed.
@@ -229,7 +237,6 @@ func (s *Server) guard(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	if len(r.TransferEncoding) > 0 && framedTwice(r) {
-		w.Header().Set("Connection", "close")
 		s.problem(w, r, api.NewProblem(http.StatusBadRequest, api.ReasonMalformed,
 			"want Content-Length or Transfer-Encoding, found both"))
 		return false

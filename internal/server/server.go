@@ -95,6 +95,15 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// Routes lists what is served: method, space, pattern.
+func (s *Server) Routes() []string {
+	var all []string
+	for _, r := range s.routes {
+		all = append(all, r.method+" "+r.path)
+	}
+	return all
+}
+
 // handler checks the token and its right, then hands over.
 func (s *Server) handler(r route) http.Handler {
 	served := s.metrics.requests.MustCurryWith(map[string]string{"route": r.method + " " + r.path})
@@ -102,6 +111,9 @@ func (s *Server) handler(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		sw := &statusWriter{ResponseWriter: w}
 		defer func() { served.WithLabelValues(sw.class()).Inc() }()
+		if req.ContentLength != 0 && len(r.body) == 0 {
+			abandonBody(sw) // no handler of this route reads one
+		}
 		grant := s.grant(req)
 		if !open {
 			if grant == nil {
@@ -141,7 +153,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// not found, rather than redirected to what it might have meant.
 	raw, _, _ := strings.Cut(r.RequestURI, "?")
 	if strings.ContainsAny(raw, "%\\") || path.Clean(r.URL.Path) != r.URL.Path {
-		s.noRoute(w, r)
+		s.problem(w, r, notFound("want a path without escapes, dot segments and empty ones: none is served that has any"))
 		return
 	}
 	s.mux.ServeHTTP(w, r)
@@ -152,7 +164,7 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
 	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
-		if _, pattern := s.mux.Handler(probe); pattern != "" && pattern != "/" && path.Clean(r.URL.Path) == r.URL.Path {
+		if _, pattern := s.mux.Handler(probe); pattern != "" && pattern != "/" {
 			allowed = append(allowed, m)
 		}
 	}
@@ -181,12 +193,26 @@ func (s *Server) problem(w http.ResponseWriter, r *http.Request, p *api.Problem)
 		w.Header().Set("Retry-After", "1")
 	}
 	s.metrics.problems.WithLabelValues(p.Reason).Inc()
+	if sw, ok := w.(*statusWriter); r.ContentLength != 0 && (!ok || !sw.bodyRead) {
+		abandonBody(w)
+	}
 	w.Header().Set("Content-Type", api.MediaProblem)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)
 	if r.Method != http.MethodHead {
 		_ = json.NewEncoder(w).Encode(p)
 	}
+}
+
+// linger is how long a connection stays open for the rest of a body that nobody
+// wants, so that its sender can read the answer before it is cut off.
+const linger = 500 * time.Millisecond
+
+// abandonBody ends the connection after the answer. net/http would read what is
+// left of the body first, for as long as its sender likes.
+func abandonBody(w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(linger)) // a recorder has none
 }
 
 // answer sends a value as JSON.
@@ -201,10 +227,12 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, status int, v an
 	_, _ = s.stream(w).Write(append(b, '\n'))
 }
 
-// statusWriter remembers the status for the metrics.
+// statusWriter remembers the status for the metrics, and whether the request's
+// body was read to its end.
 type statusWriter struct {
 	http.ResponseWriter
-	status int
+	status   int
+	bodyRead bool
 }
 
 func (w *statusWriter) WriteHeader(status int) {
