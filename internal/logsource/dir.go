@@ -27,27 +27,27 @@ func readFile(root *os.Root, path string, limit int64) ([]byte, error) {
 	// Opening a pipe would wait for its other end.
 	info, err := root.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", path, ErrNotThere)
+		return nil, ErrNotThere
 	}
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: expected a regular file, found %s", path, info.Mode().Type())
+		return nil, fmt.Errorf("expected a regular file, found %s", info.Mode().Type())
 	}
 	if info.Size() > limit {
-		return nil, fmt.Errorf("%s: expected at most %d bytes, found %d", path, limit, info.Size())
+		return nil, fmt.Errorf("expected at most %d bytes, found %d", limit, info.Size())
 	}
 	f, err := root.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return readAll(f, path, limit, info.Size())
+	return readAll(f, limit, info.Size())
 }
 
 // readAll reads at most limit bytes and fails if there are more.
-func readAll(r io.Reader, path string, limit, hint int64) ([]byte, error) {
+func readAll(r io.Reader, limit, hint int64) ([]byte, error) {
 	b := make([]byte, 0, min(max(hint, 512), limit)+1)
 	for {
 		if len(b) == cap(b) {
@@ -56,13 +56,13 @@ func readAll(r io.Reader, path string, limit, hint int64) ([]byte, error) {
 		n, err := r.Read(b[len(b):min(cap(b), int(limit)+1)])
 		b = b[:len(b)+n]
 		if int64(len(b)) > limit {
-			return nil, fmt.Errorf("%s: expected at most %d bytes, found more", path, limit)
+			return nil, fmt.Errorf("expected at most %d bytes, found more", limit)
 		}
 		if errors.Is(err, io.EOF) {
 			return b, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, err
 		}
 	}
 }

@@ -131,25 +131,25 @@ func (h *httpLog) once(ctx context.Context, path string, limit int64) ([]byte, e
 	switch code := resp.StatusCode; {
 	case code == http.StatusOK:
 	case code == http.StatusNotFound, code == http.StatusGone:
-		return nil, fmt.Errorf("%s: %w", path, ErrNotThere)
+		return nil, ErrNotThere
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return nil, fmt.Errorf("%s: the log answered %s: reading it needs a token, from --token-file or LEDGERD_TOKEN", path, resp.Status)
+		return nil, fmt.Errorf("the log answered %s: reading it needs a token, from --token-file or LEDGERD_TOKEN", resp.Status)
 	case code == http.StatusTooManyRequests, code >= 500:
-		return nil, &retry{fmt.Errorf("%s: the log answered %s", path, resp.Status), retryAfter(resp)}
+		return nil, &retry{fmt.Errorf("the log answered %s", resp.Status), retryAfter(resp)}
 	default:
-		return nil, fmt.Errorf("%s: the log answered %s", path, resp.Status)
+		return nil, fmt.Errorf("the log answered %s", resp.Status)
 	}
 	body := io.Reader(resp.Body)
 	switch enc := resp.Header.Get("Content-Encoding"); enc {
 	case "", "identity":
 	case "gzip":
 		if body, err = gzip.NewReader(resp.Body); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, err
 		}
 	default:
-		return nil, fmt.Errorf("%s: content encoding %q, expected none or gzip", path, enc)
+		return nil, fmt.Errorf("content encoding %q, expected none or gzip", enc)
 	}
-	b, err := readAll(body, path, limit, resp.ContentLength)
+	b, err := readAll(body, limit, resp.ContentLength)
 	if err != nil && resp.ContentLength <= limit && errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, &retry{error: err}
 	}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// closed forbids, in a schema, every member that it does not name.
+func closed(schema any) any {
+	switch s := schema.(type) {
+	case map[string]any:
+		for _, v := range s {
+			closed(v)
+		}
+		if _, ok := s["properties"]; ok {
+			s["additionalProperties"] = false
+		}
+	case []any:
+		for _, v := range s {
+			closed(v)
+		}
+	}
+	return schema
+}
+
+// What verify prints as JSON, for every file and log of the scripts, is what the
+// schema in docs describes, with no member that the schema does not name.
+func TestReportsFollowTheirSchema(t *testing.T) {
+	text, err := os.ReadFile("../../docs/verify-report.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("report.json", closed(doc)); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("report.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(name, report string) {
+		t.Helper()
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(report))
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, report)
+		}
+		if err := schema.Validate(v); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, report)
+		}
+	}
+	md, err := os.ReadFile("../../docs/verify.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(md), "<!-- example: report -->\n```json\n")
+	example, _, _ = strings.Cut(example, "```")
+	check("docs/verify.md", example)
+
+	dir := t.TempDir()
+	files := newFixtures(t)
+	if err := files.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	audited := make(map[string]bool)
+	for name := range files {
+		args := []string{"verify", "--output", "json", "--trust", filepath.Join(dir, "witnessed.json")}
+		switch top, _, inLog := strings.Cut(name, "/"); {
+		case inLog:
+			args = append(args, "log", "--state", filepath.Join(dir, "state"), filepath.Join(dir, top))
+			name = top
+		case strings.HasSuffix(name, ".json") || strings.HasSuffix(name, ".run"):
+			continue
+		default:
+			args = append(args, "--subject", "ticket-2", filepath.Join(dir, name))
+		}
+		if audited[name] {
+			continue
+		}
+		audited[name] = true
+		out, code := capture(t, args)
+		if strings.TrimSpace(out) == "" {
+			t.Errorf("%s: exit code %d and no report", name, code)
+			continue
+		}
+		check(name, out)
+		var r struct{ Outcome string }
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[string]int{"verified": 0, "wrong": 1, "undecidable": 2, "malformed": 65}[r.Outcome]; code != want {
+			t.Errorf("%s: outcome %s with exit code %d", name, r.Outcome, code)
+		}
+	}
+	if len(audited) < 30 {
+		t.Errorf("only %d inputs were audited", len(audited))
+	}
+}
+
+func capture(t *testing.T, args []string) (string, int) {
+	t.Helper()
+	out, err := os.CreateTemp(t.TempDir(), "out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	code := run(args, stdio{strings.NewReader(""), out, null})
+	b, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b), code
+}
