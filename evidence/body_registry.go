@@ -11,7 +11,10 @@ type LedgerCreated struct {
 func (*LedgerCreated) Kind() Kind { return KindLedgerCreated }
 
 func (b *LedgerCreated) check(c *checker) {
-	c.require("root_keys", len(b.RootKeys) > 0)
+	if n := len(b.RootKeys); n == 0 || n > maxRootKeys {
+		c.fail("root_keys", "want 1 to %d keys, found %d", maxRootKeys, n)
+		return
+	}
 	for i := range b.RootKeys {
 		c.item("root_keys", i, b.RootKeys[i].check)
 		c.require("root_keys", !slices.Contains(b.RootKeys[:i], b.RootKeys[i])) // each once

@@ -12,6 +12,7 @@ const (
 	maxIdentifier = 256   // bytes
 	maxDepth      = 32    // nested objects and arrays
 	maxInteger    = 1<<53 - 1
+	maxRootKeys   = 16 // checking a key costs as much as two signatures, and comes before any is verified
 )
 
 // checker keeps the first rule of form that is broken and where.

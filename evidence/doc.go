@@ -26,10 +26,16 @@
 // record of the line that names it. Outside every run: the ledger's registry,
 // erasures, and the receiver's half of a handoff.
 //
+// The whole format is in docs/record-format.md, and its vectors in
+// testdata/evidence.
+//
 // Whatever a person or a model wrote stays out of the record: the record holds
 // a [Commitment] to it, and the payload lies beside the log.
 //
 // # What it is not
+//
+// It is not a JOSE library. The header is fixed, so it is compared and written
+// as bytes; go-jose computes thumbprints here, and is the oracle of the tests.
 //
 // The package does no I/O, holds no clock and starts no goroutine. It does not
 // know which keys belong to whom ([ledgerd/audit] does), nor order, nor

@@ -288,10 +288,7 @@ func readFree(s *scanner, v reflect.Value) error {
 		o = compact(o)
 	}
 	s.spaced = s.spaced || spaced
-	if len(o) == len("{}") {
-		return s.errorf("want no empty object: what is absent is not written")
-	}
-	v.SetBytes(o)
+	v.SetBytes(o) // the checks of form refuse an empty one
 	return nil
 }
 

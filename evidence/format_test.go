@@ -192,7 +192,7 @@ func TestDocumentExample(t *testing.T) {
 			}
 		}
 	}
-	if MaxEntry != 65535 || maxIdentifier != 256 || maxDepth != 32 || maxInteger != 1<<53-1 || maxNumber != 64 || headerSize != 88 || Version != 1 {
+	if MaxEntry != 65535 || maxIdentifier != 256 || maxDepth != 32 || maxInteger != 1<<53-1 || maxNumber != 64 || maxRootKeys != 16 || headerSize != 88 || Version != 1 {
 		t.Errorf("a bound is not the document's")
 	}
 	if !bytes.Contains(b, []byte(headerBefore+"<kid>"+headerAfter)) {

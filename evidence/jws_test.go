@@ -95,6 +95,25 @@ func TestJoseVerifiesWhatWeSign(t *testing.T) {
 	}
 }
 
+// TestKidIsTheSigners: a record that says that one key signed it does not verify
+// under another that did.
+func TestKidIsTheSigners(t *testing.T) {
+	payload, err := MarshalPayload(samples(t)[0].record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, did := testKey(t, "runtime"), testKey(t, "agent")
+	u, err := Parse([]byte(joined(headerFor(said), string(payload), did)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []*PrivateKey{said, did} {
+		if _, err := u.Verify(k.Public()); !errors.Is(err, ErrSignature) {
+			t.Errorf("under key %s: %v", k.Public().Thumbprint(), err)
+		}
+	}
+}
+
 // TestDots is row 14: ten million of them cost nothing.
 func TestDots(t *testing.T) {
 	entry := bytes.Repeat([]byte{'.'}, 10_000_000)

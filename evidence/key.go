@@ -74,11 +74,12 @@ func (k *PrivateKey) Public() *PublicKey { return k.pub }
 // Seed returns the 32-byte seed: a secret.
 func (k *PrivateKey) Seed() []byte { return k.ed.Seed() }
 
-// String and GoString keep a private key out of logs and errors.
+// String names the key by its thumbprint.
 func (k *PrivateKey) String() string { return "private key " + k.pub.kid.String() }
 
-// GoString is [PrivateKey.String].
-func (k *PrivateKey) GoString() string { return k.String() }
+// Format is [PrivateKey.String] for every verb: it keeps the secret out of logs
+// and errors.
+func (k *PrivateKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
 // privateJWK is a private key as RFC 8037 writes it.
 type privateJWK struct {
@@ -123,6 +124,8 @@ func NewPublicKey(b []byte) (*PublicKey, error) {
 	if err != nil {
 		return nil, errors.New("key: want a point of edwards25519")
 	}
+	// No point of prime order has a second encoding (a test counts them), so this
+	// only gives a better reason.
 	if !bytes.Equal(p.Bytes(), b) {
 		return nil, errors.New("key: want the canonical encoding of a point")
 	}

@@ -70,7 +70,7 @@ func TestKeys(t *testing.T) {
 	if !bytes.Equal(public.Bytes(), k.Public().Bytes()) {
 		t.Error("a public key became another")
 	}
-	for _, s := range []string{fmt.Sprint(k), fmt.Sprintf("%v %+v %#v %s", k, k, k, k)} {
+	for _, s := range []string{fmt.Sprint(k), fmt.Sprintf("%v %+v %#v %s", k, k, k, k), fmt.Sprintf("%d %x %q", k, k, k)} {
 		if strings.Contains(s, base64.RawURLEncoding.EncodeToString(k.Seed())) || strings.Contains(s, fmt.Sprint(k.Seed()[0], " ", k.Seed()[1])) || !strings.Contains(s, "private key ") {
 			t.Errorf("a private key prints as %s", s)
 		}
@@ -111,6 +111,27 @@ func TestPrivateKeysRefused(t *testing.T) {
 	if _, err := ParsePrivateJWK([]byte(good)); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestKeysNotCanonical: every other spelling of a point, of any order.
+func TestKeysNotCanonical(t *testing.T) {
+	points, prime := 0, 0
+	for y := range byte(19) { // p + y is below 2^255
+		for _, sign := range []byte{0, 0x80} {
+			b := bytes.Repeat([]byte{0xff}, 32)
+			b[0], b[31] = 0xed+y, 0x7f|sign
+			if _, err := NewPublicKey(b); err == nil {
+				t.Errorf("%x accepted", b)
+			}
+			if p, err := new(edwards25519.Point).SetBytes(b); err == nil {
+				points++
+				if primeOrder(p) {
+					prime++
+				}
+			}
+		}
+	}
+	t.Logf("%d of them are points, %d of prime order", points, prime)
 }
 
 // FuzzKey: whatever 32 bytes a key is accepted from, it is the canonical

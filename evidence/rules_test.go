@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"crypto/ed25519"
+	"fmt"
 	"strings"
 
 	"filippo.io/edwards25519"
@@ -187,6 +188,7 @@ var rules = []struct {
 	{0, "a team for a runtime", "actor.registered/human", `"role":"human"`, `"role":"runtime"`},
 	{0, "an actor registered as root", "actor.registered/key", `"role":"runtime"`, `"role":"root"`},
 	{0, "a root key twice", "ledger.created/full", `"root_keys":[`, `"root_keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},`},
+	{0, "seventeen root keys", "ledger.created/least", `"root_keys":[`, `"root_keys":[` + manyKeys(16)},
 	{0, "a negative index", "actor.revoked/full", `"suspect_from":0`, `"suspect_from":-1`},
 	{0, "a key of another type", "actor.registered/key", `"OKP"`, `"EC"`},
 	{0, "a key on another curve", "actor.registered/key", `"Ed25519"`, `"Ed448"`},
@@ -212,6 +214,15 @@ func mixedOrder() []byte {
 }
 
 func loose(id string) string { return id[:len(id)-1] + string(flipLast(id[len(id)-1])) }
+
+// manyKeys are n keys, each with a comma behind.
+func manyKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(`{"kty":"OKP","crv":"Ed25519","x":"` + testX(fmt.Sprintf("root key %d", i)) + `"},`)
+	}
+	return b.String()
+}
 
 func manyMembers(n int) string {
 	var b strings.Builder
