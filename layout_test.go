@@ -31,6 +31,7 @@ var order = [][]string{
 	{"internal/server"},
 	{"internal/*"},
 	{"cmd/*"},
+	{"examples/*"},
 }
 
 const module = "ledgerd"
