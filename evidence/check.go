@@ -132,8 +132,8 @@ func (c *checker) time(member string, t Time) {
 	if t.absent() {
 		return
 	}
-	if _, err := t.MarshalText(); err != nil {
-		c.fail(member, "%v", err)
+	if err := t.check(); err != nil {
+		c.fail(member, "%w", err)
 	}
 }
 
@@ -169,7 +169,9 @@ func (c *checker) commitment(member string, m *Commitment) {
 	if m == nil {
 		return
 	}
-	c.in(member, m.check)
+	c.trail = append(c.trail, step{member, -1})
+	m.check(c)
+	c.trail = c.trail[:len(c.trail)-1]
 }
 
 // object checks a free-form object that stands at the given depth of a record:

@@ -47,10 +47,20 @@ func (t Time) String() string { return t.Std().Format(timeLayout) }
 
 // MarshalText is [Time.String]; a year outside 1970 to 9999 is an error.
 func (t Time) MarshalText() ([]byte, error) {
-	if t <= 0 || t.Std().Year() > 9999 {
-		return nil, fmt.Errorf("time: want a year from 1970 to 9999, found %d ms since the Unix epoch", int64(t))
+	if err := t.check(); err != nil {
+		return nil, err
 	}
 	return []byte(t.String()), nil
+}
+
+// maxTime is the last millisecond of the year 9999.
+const maxTime = 253402300799999
+
+func (t Time) check() error {
+	if t <= 0 || t > maxTime {
+		return fmt.Errorf("time: want a year from 1970 to 9999, found %d ms since the Unix epoch", int64(t))
+	}
+	return nil
 }
 
 // UnmarshalText reads the text form and refuses any other spelling.
@@ -244,7 +254,7 @@ func newerVersion(b []byte) (v int64) {
 
 // Check reports the first rule of form that r breaks.
 func (r *Record) Check() error {
-	c := &checker{}
+	c := &checker{trail: make(trail, 0, 8)}
 	r.check(c)
 	if c.err != nil {
 		return fmt.Errorf("record: %s: %w", r.Kind, c.err)

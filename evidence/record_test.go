@@ -152,6 +152,20 @@ func TestEmptyIsAbsent(t *testing.T) {
 	}
 }
 
+// TestTimeBounds: what can be written can be read, to the last millisecond.
+func TestTimeBounds(t *testing.T) {
+	for ms, ok := range map[Time]bool{-1: false, 0: false, 1: true, maxTime: true, maxTime + 1: false} {
+		text, err := ms.MarshalText()
+		if (err == nil) != ok {
+			t.Errorf("%d ms: %v", int64(ms), err)
+		}
+		var back Time
+		if ok && (back.UnmarshalText(text) != nil || back != ms || len(text) != 24) {
+			t.Errorf("%d ms: %s, then %d ms", int64(ms), text, int64(back))
+		}
+	}
+}
+
 // TestFreeFormDepth: what is signed has no more levels than a parser takes, also
 // where a free-form object alone would not.
 func TestFreeFormDepth(t *testing.T) {
