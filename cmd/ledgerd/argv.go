@@ -16,6 +16,7 @@ import (
 // words what the environment and the file of settings say of the flags that are
 // not on it. The order of precedence is: command line, LEDGERD_<FLAG>,
 // LEDGERD_<FLAG>_FILE (a file that holds the value), file of settings, default.
+// A variable that is empty says nothing.
 func arrange(app *cli.App, args []string, lookup func(string) (string, bool)) ([]string, error) {
 	values := takesValue(app)
 	var path, flags, rest []string
@@ -127,11 +128,11 @@ func settings(command *cli.Command, given map[string]bool, config string, lookup
 			continue
 		}
 		env := "LEDGERD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-		if value, ok := lookup(env); ok {
+		if value, ok := lookup(env); ok && value != "" {
 			out = append(out, "--"+name+"="+value)
 			continue
 		}
-		if path, ok := lookup(env + "_FILE"); ok {
+		if path, ok := lookup(env + "_FILE"); ok && path != "" {
 			b, err := os.ReadFile(path)
 			if err != nil {
 				return nil, usage("%s_FILE: %v", env, err)

@@ -128,6 +128,9 @@ func listen(c *cli.Context, l *datadir.Ledger, metrics *server.Metrics, log *slo
 	}
 	network := "tcp"
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		if path, err = filepath.Abs(path); err != nil { // clients may be elsewhere
+			return nil, nil, err
+		}
 		// We hold the directory's lock: a socket that is there is a dead daemon's.
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, err
