@@ -208,7 +208,11 @@ func witness(t *testing.T, name string) (note.Signer, string) {
 // forgeries are bundles that somebody tampered with.
 func (f fixtures) forgeries(t *testing.T, w *audittest.World, done *audittest.Run) {
 	// Row 54: a whole ledger of the forger's own, of the same name.
-	forger := audittest.Named(t, w.Origin)
+	forger := audittest.Empty(t, w.Origin)
+	forger.Clock += 1000 // so that entry 0 is another one
+	forger.Create()
+	forger.Register(audittest.Runtime, evidence.RoleRuntime)
+	forger.RegisterHosted(audittest.Agent, audittest.Runtime)
 	forger.LogKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
 	run := forger.OpenWith(contract)
 	run.Do("refund", `{"amount":30}`)
