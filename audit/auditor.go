@@ -13,15 +13,16 @@ import (
 // Auditor is fed tree heads, records in log order and payloads, and reports. Make
 // one with [New] for each bundle or log.
 type Auditor struct {
-	opts     Options
-	origin   string
-	about    *bundle.About // nil: the whole log
-	trusted  *bundle.TrustedLedger
-	registry *Registry
-	tally    *tally
-	scope    Scope
-	heads    []headSeen
-	equivoc  [][2][]byte
+	opts      Options
+	origin    string
+	about     *bundle.About // nil: the whole log
+	trusted   *bundle.TrustedLedger
+	registry  *Registry
+	tally     *tally
+	scope     Scope
+	heads     []headSeen
+	strangers int // tree heads signed by nobody whom the trust file names
+	equivoc   [][2][]byte
 
 	runs      map[evidence.RunID]*Run // open ones; in a bundle, all
 	order     []evidence.RunID        // of a bundle
@@ -105,6 +106,7 @@ func (a *Auditor) Head(signed []byte) error {
 		a.tally.add(place{}.head(Undecidable, RuleInclusion, "witnesses' cosignatures on the tree head", "a tree head that the quorum cosigned", err))
 		a.heads = append(a.heads, headSeen{h, signed, false})
 	case errors.Is(err, bundle.ErrUntrusted):
+		a.strangers++
 		a.tally.add(place{}.head(Undecidable, RuleInclusion, "a trust file that names who signed it", "a tree head signed by the log", err))
 	default:
 		a.tally.add(place{}.head(Broken, RuleInclusion, "", "a tree head signed by the log "+a.origin, err))

@@ -12,7 +12,9 @@ import (
 // Report ends the audit and says what it found. Call it once, last.
 func (a *Auditor) Report() *Report {
 	r := &Report{}
-	if a.trusted == nil {
+	if a.trusted == nil || a.strangers > 0 && a.strangers == a.scope.Heads {
+		// A ledger of the same name whose head a stranger signed is another
+		// ledger: what is wrong with it proves nothing about this one.
 		a.untrusted()
 	} else {
 		a.registryPinned()
