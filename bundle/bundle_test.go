@@ -223,6 +223,59 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// Nodes and payloads have one order and number, which is that of the writer.
+func TestMalformedNodesAndPayloads(t *testing.T) {
+	lines := splitLines(sample(t))
+	at := func(prefix string) int {
+		t.Helper()
+		i := slices.IndexFunc(lines, func(s string) bool { return strings.HasPrefix(s, prefix) })
+		if i < 0 {
+			t.Fatalf("no line %s", prefix)
+		}
+		return i
+	}
+	three, end := at(`{"record":{"index":3`), at(`{"end"`)
+	one := at(`{"payload"`) // size 0, then size 1 with its data
+	for name, change := range map[string]func(l []string){
+		"a node too many": func(l []string) {
+			l[three] = strings.Replace(l[three], `"left":[`, `"left":["`+strings.Repeat("A", 43)+`",`, 1)
+		},
+		"a node too many at the right": func(l []string) {
+			l[three] = strings.Replace(l[three], `"],"jws"`, `","`+strings.Repeat("A", 43)+`"],"jws"`, 1)
+		},
+		"a node too many at the end": func(l []string) {
+			l[end] = strings.Replace(l[end], `],"heads"`, `,"`+strings.Repeat("A", 43)+`"],"heads"`, 1)
+		},
+		"a node too few": func(l []string) {
+			l[three] = strings.Replace(l[three], `"left":["6GiBGkgsJ9ULbUXd55xGXWrbmwZkUQBHepDPPYUYiYs",`, `"left":[`, 1)
+		},
+		"payloads swapped": func(l []string) { l[one], l[one+1], l[one+2] = l[one+1], l[one+2], l[one] },
+		"a payload twice": func(l []string) {
+			l[one] += l[one]
+			l[end] = strings.Replace(l[end], `"payloads":4`, `"payloads":5`, 1)
+		},
+		"another count of payloads": func(l []string) { l[end] = strings.Replace(l[end], `"payloads":4`, `"payloads":5`, 1) },
+		"another count of records":  func(l []string) { l[end] = strings.Replace(l[end], `"records":6`, `"records":5`, 1) },
+		"another count of heads":    func(l []string) { l[end] = strings.Replace(l[end], `"heads":2`, `"heads":1`, 1) },
+		"data cut short":            func(l []string) { l[one+2] = `{"data":""}` + "\n" },
+		"data with padding":         func(l []string) { l[one+2] = `{"data":"eA=="}` + "\n" },
+		"data with other bits":      func(l []string) { l[one+2] = `{"data":"eB"}` + "\n" },
+		"data with a line break":    func(l []string) { l[one+2] = `{"data":"eA\n"}` + "\n" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed := slices.Clone(lines)
+			change(changed)
+			if slices.Equal(changed, lines) {
+				t.Fatal("nothing was changed")
+			}
+			var fe *FormatError
+			if err := read(strings.NewReader(strings.Join(changed, "")), trustOfLog(t)); !errors.As(err, &fe) {
+				t.Errorf("expected a *FormatError, found %v", err)
+			}
+		})
+	}
+}
+
 func mustLine(t testing.TB, b []byte, n int) string {
 	t.Helper()
 	return strings.TrimSuffix(splitLines(b)[n], "\n")

@@ -104,7 +104,7 @@ func readAsDocumented(b []byte) (roots [][32]byte, err error) {
 		for len(stack) >= 2 {
 			low, up := stack[len(stack)-2], stack[len(stack)-1]
 			width := up.hi - up.lo
-			if low.hi-low.lo != width || bits.OnesCount64(width) != 1 || low.lo%(2*width) != 0 {
+			if low.hi-low.lo != width || bits.OnesCount64(width) != 1 {
 				break
 			}
 			stack = append(stack[:len(stack)-2], node{low.lo, up.hi, sha256.Sum256(slices.Concat([]byte{1}, low.hash[:], up.hash[:]))})

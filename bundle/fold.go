@@ -79,8 +79,9 @@ func (f *fold) widest(lo, end uint64) span {
 // push adds what comes next.
 func (f *fold) push(s span, h tlog.Hash) {
 	p := part{s, h}
-	// Two full siblings are a full subtree.
-	for n := len(f.stack); n > 0 && p.full() && f.stack[n-1].hi-f.stack[n-1].lo == p.hi-p.lo && p.lo&(p.hi-p.lo) != 0; n = len(f.stack) {
+	// What lies before p, from leaf 0 on, is full subtrees of falling size: one
+	// as wide as p is its left sibling.
+	for n := len(f.stack); n > 0 && p.full() && f.stack[n-1].hi-f.stack[n-1].lo == p.hi-p.lo; n = len(f.stack) {
 		left := f.stack[n-1]
 		p = part{span{left.lo, p.hi}, tlog.NodeHash(left.hash, p.hash)}
 		f.stack = f.stack[:n-1]

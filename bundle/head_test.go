@@ -2,12 +2,17 @@ package bundle
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/sha512"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"filippo.io/edwards25519"
 
 	"ledgerd/ledger/tlog"
 )
@@ -97,6 +102,35 @@ func TestOpenHead(t *testing.T) {
 	h, err := trust.OpenHead([]byte(good))
 	if err != nil || h.Size != 5 || h.Root != root || !slices.Equal(h.Witnesses, []string{"a", "b"}) || h.Ledger != trust.Ledgers[0] {
 		t.Errorf("%+v, %v", h, err)
+	}
+}
+
+// A cosignature whose R is the identity verifies for crypto/ed25519, and does not
+// count (design section 5).
+func TestCosignatureWithSmallOrderR(t *testing.T) {
+	key := edKey("w1.example")
+	digest := sha512.Sum512(key.Seed())
+	a, err := edwards25519.NewScalar().SetBytesWithClamping(digest[:32])
+	must(t, err)
+	log, _ := logSigner(t, origin, "log")
+	head := signHead(t, 5, naiveRoot(leavesOf(5)), log)
+	text, _, _ := strings.Cut(string(head), "\n\n")
+	message := "cosignature/v1\ntime 1\n" + text + "\n"
+	r := edwards25519.NewIdentityPoint().Bytes()
+	pub := key.Public().(ed25519.PublicKey)
+	sum := sha512.Sum512(slices.Concat(r, pub, []byte(message)))
+	k, err := edwards25519.NewScalar().SetUniformBytes(sum[:])
+	must(t, err)
+	sig := append(r, edwards25519.NewScalar().Multiply(k, a).Bytes()...)
+	if !ed25519.Verify(pub, []byte(message), sig) {
+		t.Fatal("crypto/ed25519 refuses it: the test shows nothing")
+	}
+	raw := binary.BigEndian.AppendUint32(nil, keyID("w1.example", append([]byte{typeEd25519Cosig}, pub...)))
+	raw = append(binary.BigEndian.AppendUint64(raw, 1), sig...)
+	head = fmt.Appendf(head, "— w1.example %s\n", base64.StdEncoding.EncodeToString(raw))
+	trust := newTrust(t, policyKeys(t, "log LOG\nwitness a W1\nquorum a\n"))
+	if _, err := trust.OpenHead(head); !errors.Is(err, ErrQuorum) {
+		t.Errorf("expected ErrQuorum, found %v", err)
 	}
 }
 
