@@ -63,9 +63,15 @@ func entryMutations(tb testing.TB) []refused {
 	add(3, true, "alg and kid outside the protected header", `{"payload":"`+parts[1]+`","protected":"`+bare+`","header":{"alg":"EdDSA","kid":"`+kid+`"},"signature":"`+bareSig+`"}`)
 	add(4, true, "an unprotected header", `{"payload":"`+parts[1]+`","protected":"`+parts[0]+`","header":{"note":"x"},"signature":"`+parts[2]+`"}`)
 	for _, c := range [][2]string{
-		{"a path", "../../etc/passwd"}, {"SQL", "' OR 1=1 --"}, {"a URL", "https://keys.example/1"}, {"of 8 KiB", strings.Repeat("A", 8192)},
-		{"one character short", kid[1:]}, {"one character long", kid + "A"}, {"padded", kid + "="},
-		{"with non-zero trailing bits", loose(kid)}, {"with an escaped character", `\u0041` + kid[6:]},
+		{"a path", "../../etc/passwd"},
+		{"SQL", "' OR 1=1 --"},
+		{"a URL", "https://keys.example/1"},
+		{"of 8 KiB", strings.Repeat("A", 8192)},
+		{"one character short", kid[1:]},
+		{"one character long", kid + "A"},
+		{"padded", kid + "="},
+		{"with non-zero trailing bits", loose(kid)},
+		{"with an escaped character", `\u0041` + kid[6:]},
 	} {
 		header(5, true, "kid is "+c[0], `{"alg":"EdDSA","kid":"`+c[1]+`","typ":"evidence+jws"}`)
 	}

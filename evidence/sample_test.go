@@ -27,6 +27,7 @@ func testPayload(media, text string) *Payload {
 }
 
 func commitJSON(text string) Commitment { return testPayload("application/json", text).Commitment() }
+
 func commitText(text string) *Commitment {
 	c := testPayload("text/plain", text).Commitment()
 	return &c
