@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ledgerd/internal/bench"
+	"ledgerd/ledger"
 )
 
 func init() {
@@ -34,7 +35,7 @@ func init() {
 			&cli.StringFlag{Name: "per-request", Value: "1", Usage: "`N,...` records that a writer appends at once"},
 			&cli.IntFlag{Name: "records", Value: 10_000_000, Usage: "end a load after `N` records"},
 			&cli.DurationFlag{Name: "duration", Value: 10 * time.Second, Usage: "or after `TIME`, whichever comes first"},
-			&cli.IntFlag{Name: "proofs", Usage: "then fetch `N` receipts of random records, each checked before it leaves"},
+			&cli.IntFlag{Name: "proofs", Usage: "then prove `N` random records: inclusion, and receipts"},
 			&cli.IntFlag{Name: "open-runs", Usage: "first open `N` runs and leave them open"},
 			outputFlag(),
 		),
@@ -78,8 +79,28 @@ type benched struct {
 	dir    string // a directory on the disk that counts
 	local  bool
 	size   func(context.Context) (uint64, error)
-	proof  func(ctx context.Context, index uint64) error // nil: not to be measured
+	proofs []prover // none: not to be measured
 	close  func() error
+}
+
+// prover is one kind of proof.
+type prover struct {
+	what, says string
+	prove      func(ctx context.Context, index uint64) error
+}
+
+// proversOf returns the proofs of a ledger in this process.
+func proversOf(l *ledger.Ledger) []prover {
+	return []prover{
+		{"inclusion", "inclusion proofs", func(ctx context.Context, i uint64) error {
+			_, err := l.Log().Inclusion(ctx, i, l.Head().Size)
+			return err
+		}},
+		{"receipts", "receipts, each checked before it leaves", func(ctx context.Context, i uint64) error {
+			_, err := l.ReceiptAt(ctx, i)
+			return err
+		}},
+	}
 }
 
 func openBench(c *cli.Context) (*benched, error) {
@@ -110,7 +131,7 @@ func openBench(c *cli.Context) (*benched, error) {
 		return b, nil
 	}
 	b.to, b.local, b.dir = t.local, true, t.local.Dir.Path
-	b.proof = func(ctx context.Context, i uint64) error { _, err := t.local.ReceiptAt(ctx, i); return err }
+	b.proofs = proversOf(t.local.Ledger)
 	b.size = func(context.Context) (uint64, error) { return t.local.Head().Size, nil }
 	return b, nil
 }
@@ -133,9 +154,9 @@ func scratchBench(c *cli.Context) (*benched, error) {
 	}
 	return &benched{
 		to: s, signer: s.Signer, dir: dir, local: true,
-		size:  func(context.Context) (uint64, error) { return s.Head().Size, nil },
-		proof: func(ctx context.Context, i uint64) error { _, err := s.ReceiptAt(ctx, i); return err },
-		close: func() error { return errors.Join(s.Close(), remove()) },
+		size:   func(context.Context) (uint64, error) { return s.Head().Size, nil },
+		proofs: proversOf(s.Ledger),
+		close:  func() error { return errors.Join(s.Close(), remove()) },
 	}, nil
 }
 
@@ -185,8 +206,16 @@ func (b *benched) run(c *cli.Context, writers, perRequest []int) error {
 			}
 		}
 	}
-	if n := c.Int("proofs"); n > 0 {
-		return b.proofs(c, n)
+	n := c.Int("proofs")
+	if n > 0 && len(b.proofs) == 0 {
+		return usage("--proofs: want --data-dir of a ledger that no daemon holds, or a ledger of its own")
+	}
+	for _, p := range b.proofs {
+		if n > 0 {
+			if err := b.prove(c, p, n); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -236,11 +265,8 @@ func (b *benched) openRuns(c *cli.Context, n int) error {
 		fmt.Sprintf("open runs %d in %.1f s, signing included", n, took))
 }
 
-// proofs fetches receipts of random records, from as many readers as there are CPUs.
-func (b *benched) proofs(c *cli.Context, n int) error {
-	if b.proof == nil {
-		return usage("--proofs: want --data-dir of a ledger that no daemon holds, or a ledger of its own")
-	}
+// prove makes proofs of random records, on as many goroutines as there are CPUs.
+func (b *benched) prove(c *cli.Context, p prover, n int) error {
 	size, err := b.size(c.Context)
 	if err != nil {
 		return err
@@ -253,7 +279,7 @@ func (b *benched) proofs(c *cli.Context, n int) error {
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for left.Add(-1) >= 0 && failed.Load() == nil {
-				if err := b.proof(c.Context, rand.Uint64N(size)); err != nil {
+				if err := p.prove(c.Context, rand.Uint64N(size)); err != nil {
 					failed.Store(&err)
 				}
 			}
@@ -264,6 +290,6 @@ func (b *benched) proofs(c *cli.Context, n int) error {
 		return *err
 	}
 	took := time.Since(begun).Seconds()
-	return show(c, measured{What: "receipts", Records: n, Seconds: took, PerSecond: float64(n) / took, Size: size},
-		fmt.Sprintf("receipts  %.0f/s, of %d random records in a log of %d, each checked", float64(n)/took, n, size))
+	return show(c, measured{What: p.what, Records: n, Seconds: took, PerSecond: float64(n) / took, Size: size},
+		fmt.Sprintf("proofs    %8.0f/s %s (%d random records in a log of %d)", float64(n)/took, p.says, n, size))
 }
