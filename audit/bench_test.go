@@ -85,46 +85,23 @@ func BenchmarkParseVerify(b *testing.B) {
 
 // judgeBench is a run of 10,000 records and a claim of 100 assertions.
 func judgeBench(b testing.TB) (*Run, evidence.ID, PayloadMap) {
-	r := NewRun(nil)
-	payloads := make(PayloadMap)
-	next := byte(0)
-	commit := func(data string) evidence.Commitment {
-		p := evidence.Payload{Media: "application/json", Data: []byte(data)}
-		next++
-		p.Salt[0], p.Salt[1] = next, byte(len(payloads))
-		p.Salt[2] = byte(len(payloads) >> 8)
-		c := p.Commitment()
-		payloads[c.Commit] = p.Data
-		return c
-	}
-	index := uint64(0)
-	prev := evidence.ID{}
-	add := func(body evidence.Body) evidence.ID {
-		index++
-		id := evidence.IDOf(fmt.Appendf(nil, "%d", index))
-		rec := &evidence.Record{Kind: body.Kind(), Run: "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11", Prev: prev, Actor: "a", Time: 1, Body: body}
-		if found := r.Apply(index, id, rec, Signer{Name: "rt", Role: evidence.RoleRuntime}); len(found) > 0 {
-			b.Fatal(&found[0])
-		}
-		prev = id
-		return id
-	}
-	contract := commit(`{"contract":"v1","task":"x","only":["refund"]}`)
-	add(&evidence.RunOpened{Runtime: "rt", Contract: &evidence.ContractRef{Document: contract, DeclaredBy: "op"}})
+	f := newFakeRun(b, `{"contract":"v1","task":"x","only":["refund"]}`)
 	var list []evidence.Assertion
 	for i := range 5000 {
 		action := fmt.Sprintf("action-%d", i%100)
-		in := commit(fmt.Sprintf(`{"to":"customer-%d","amount":%d.50,"lines":[1,2,3,{"sku":"x-%d"}]}`, i, i, i))
+		in := f.commit(fmt.Sprintf(`{"to":"customer-%d","amount":%d.50,"lines":[1,2,3,{"sku":"x-%d"}]}`, i, i, i))
 		auth := &evidence.Authorization{Step: "s", Action: action, Tool: "t", Input: in, IdempotencyKey: fmt.Sprint(i), Effect: evidence.Allow, Mode: evidence.Enforce, Source: evidence.SourceRuntime}
-		id := add(auth)
-		add(&evidence.Execution{Authorization: id, Action: action, Tool: "t", Input: in, Attempt: 1, Status: evidence.StatusSuccess, Source: evidence.SourceRuntime})
+		f.add(&evidence.Execution{Authorization: f.add(auth), Action: action, Tool: "t", Input: in, Attempt: 1, Status: evidence.StatusSuccess, Source: evidence.SourceRuntime})
 		if i < 100 {
-			e := commit(fmt.Sprintf(`{"action":%q,"input_has":{"to":"customer-%d"}}`, action, i))
+			e := f.commit(fmt.Sprintf(`{"action":%q,"input_has":{"to":"customer-%d"}}`, action, i))
 			list = append(list, evidence.Assertion{Kind: evidence.AssertAction, Action: action, Expect: &e})
 		}
 	}
-	claim := add(&evidence.Claim{Statements: []evidence.Statement{{Assertions: list}}})
-	return r, claim, payloads
+	claim := f.add(&evidence.Claim{Statements: []evidence.Statement{{Assertions: list}}})
+	if len(f.found) > 0 {
+		b.Fatal(&f.found[0])
+	}
+	return f.run, claim, f.payloads
 }
 
 // BenchmarkJudge: 10,000 records against 100 assertions.

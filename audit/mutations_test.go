@@ -56,7 +56,9 @@ func TestMutations(t *testing.T) {
 			[]audit.Rule{audit.RuleRegistry}, audit.ReasonAhead},
 		{"registry record left out", nil, func(s *scene, b *audittest.Bundling) { b.Indexes = without(b.Indexes, 3) },
 			[]audit.Rule{audit.RuleRegistry}, audit.ReasonNumber},
-		{"line record left out", nil, func(s *scene, b *audittest.Bundling) { b.Indexes = without(b.Indexes, s.at(evidence.KindRunResumed, 0)) },
+		{"line record left out", nil, func(s *scene, b *audittest.Bundling) {
+			b.Indexes = without(b.Indexes, s.at(evidence.KindRunResumed, 0))
+		},
 			[]audit.Rule{audit.RuleChain}, audit.ReasonPrev},
 		{"failed execution left out", nil, func(s *scene, b *audittest.Bundling) { b.Indexes = without(b.Indexes, s.at(evidence.KindExecution, 1)) },
 			[]audit.Rule{audit.RuleChain, audit.RuleAuthorized, audit.RuleResume}, audit.ReasonPrev},
