@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -249,6 +250,50 @@ func TestInterruptedImport(t *testing.T) {
 	// Entry 0, the runtime, the bench's agent, and support-agent.
 	if s.Head().Size != total+4 {
 		t.Errorf("want %d records in the log, found %d", total+4, s.Head().Size)
+	}
+}
+
+// busybody registers an actor right before every append but the even ones.
+type busybody struct {
+	importer.Ledger
+	register func(n int) error
+	n        int
+}
+
+func (b *busybody) Append(ctx context.Context, entries ...[]byte) ([]evidence.Placed, error) {
+	if b.n++; b.n%2 == 1 {
+		if err := b.register(b.n); err != nil {
+			return nil, err
+		}
+	}
+	return b.Ledger.Append(ctx, entries...)
+}
+
+// TestRegistryChangesMeanwhile: records that name a registry number which is no
+// longer the latest are refused, and made again.
+func TestRegistryChangesMeanwhile(t *testing.T) {
+	b := &busybody{}
+	im, s := newImporter(t, func(l importer.Ledger) importer.Ledger { b.Ledger = l; return b })
+	b.register = func(n int) error {
+		_, err := s.Register(t.Context(), s.Root, &evidence.ActorRegistered{
+			Name: fmt.Sprintf("agent-%d", n), Role: evidence.RoleAgent, Host: bench.Runtime,
+		})
+		return err
+	}
+	outcomes := importAll(t, im, samples(t))
+	if b.n <= 2*len(outcomes) {
+		t.Errorf("%d appends for %d runs: nothing was ever refused", b.n, len(outcomes))
+	}
+	for _, o := range outcomes {
+		if o.Appended != o.Records {
+			t.Errorf("%+v", o)
+		}
+		checkLine(t, s, o)
+	}
+	for _, o := range importAll(t, im, samples(t)) {
+		if o.Appended != 0 {
+			t.Errorf("imported again: %+v", o)
+		}
 	}
 }
 

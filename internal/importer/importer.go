@@ -8,7 +8,9 @@ import (
 	"iter"
 	"time"
 
+	"ledgerd/audit"
 	"ledgerd/evidence"
+	"ledgerd/ledger"
 )
 
 // Ledger is where the records go: an embedded ledger or a daemon's client.
@@ -96,6 +98,22 @@ func (im *Importer) ImportAll(ctx context.Context, r *Reader, each func(Outcome)
 // A crash leaves a run that lacks its end; the same import finishes it. The
 // payloads of a record are durable before the record is.
 func (im *Importer) Import(ctx context.Context, t *Transcript) (Outcome, error) {
+	appended := 0
+	for try := 1; ; try++ {
+		o, err := im.once(ctx, t)
+		appended += o.Appended
+		o.Appended = appended
+		// Somebody registered an actor between the question for the latest
+		// number and the record that names it: what is missing is made again.
+		if r := ledger.AsRefusal(err); r != nil && r.Reason == ledger.Reason(audit.ReasonStale) && try < 5 {
+			continue
+		}
+		return o, err
+	}
+}
+
+// once is Import for as long as nobody changes the registry meanwhile.
+func (im *Importer) once(ctx context.Context, t *Transcript) (Outcome, error) {
 	b := &builder{
 		im: im, t: t, run: RunID(im.Origin, t.ID),
 		drafts: plan(t, im.Runtime, im.Operator), payloads: make(map[evidence.Digest]*evidence.Payload),
@@ -109,11 +127,9 @@ func (im *Importer) Import(ctx context.Context, t *Transcript) (Outcome, error) 
 	if err := im.Registry.Host(ctx, t.Actor, im.Runtime); err != nil {
 		return Outcome{}, fmt.Errorf("its actor: %w", err)
 	}
-	if err := b.extend(ctx); err != nil {
-		return Outcome{}, err
+	err := b.extend(ctx)
+	if err == nil {
+		err = b.finish(ctx)
 	}
-	if err := b.finish(ctx); err != nil {
-		return Outcome{}, err
-	}
-	return b.outcome(), nil
+	return b.outcome(), err
 }
