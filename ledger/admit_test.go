@@ -496,10 +496,16 @@ func TestMoreRunsThanMemoryHolds(t *testing.T) {
 			w.refused(fork.authorize("refund"), 409, ledger.Reason(audit.ReasonPrev), r.prev)
 		}
 	}
-	// All of them at once: those in flight stay, however many.
+	// All of them at once, by turns: those in flight stay, however many, for
+	// the store does not have their last records yet.
 	var entries [][]byte
+	for range 2 {
+		for _, r := range runs {
+			entries = append(entries, r.authorize("send_email"))
+		}
+	}
 	for _, r := range runs {
-		entries = append(entries, r.authorize("send_email"), r.execute("send_email", 1), r.close())
+		entries = append(entries, r.close())
 	}
 	w.must(entries...)
 	for _, r := range runs {
