@@ -53,23 +53,23 @@ type payloadVector struct {
 
 // text is bytes that JSON may not be able to hold as a string.
 type text struct {
-	Payload   string `json:"payload,omitempty"`
-	Base64url string `json:"payload_base64url,omitempty"`
+	Payload   *string `json:"payload,omitempty"`
+	Base64url *string `json:"payload_base64url,omitempty"`
 }
 
 func textOf(b []byte) text {
 	if utf8.Valid(b) && len(b) > 0 {
-		return text{Payload: string(b)}
+		return text{Payload: ptr(string(b))}
 	}
-	return text{Base64url: base64.RawURLEncoding.EncodeToString(b)}
+	return text{Base64url: ptr(base64.RawURLEncoding.EncodeToString(b))}
 }
 
 func (v text) bytes(t *testing.T) []byte {
 	t.Helper()
-	if v.Base64url == "" {
-		return []byte(v.Payload)
+	if v.Payload != nil {
+		return []byte(*v.Payload)
 	}
-	b, err := base64.RawURLEncoding.DecodeString(v.Base64url)
+	b, err := base64.RawURLEncoding.DecodeString(*v.Base64url)
 	if err != nil {
 		t.Fatal(err)
 	}
