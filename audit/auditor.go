@@ -21,7 +21,8 @@ type Auditor struct {
 	tally     *tally
 	scope     Scope
 	heads     []headSeen
-	strangers int // tree heads signed by nobody whom the trust file names
+	strangers int       // tree heads signed by nobody whom the trust file names
+	strange   []Finding // about tree heads by signers whom the trust file does not name
 	equivoc   [][2][]byte
 
 	runs      map[evidence.RunID]*Run // open ones; in a bundle, all
@@ -40,10 +41,12 @@ type Auditor struct {
 	lastAt   place
 }
 
+// headSeen is a tree head that the log signed.
 type headSeen struct {
 	*bundle.Head
-	note     []byte
-	accepted bool
+	note []byte
+	// lacks is why the trust file does not accept it, nil where it does.
+	lacks *Finding
 }
 
 type acceptance struct {
@@ -99,23 +102,23 @@ func (a *Auditor) Head(signed []byte) error {
 	var form *bundle.FormatError
 	switch {
 	case err == nil:
-		a.heads = append(a.heads, headSeen{h, signed, true})
+		a.heads = append(a.heads, headSeen{h, signed, nil})
 	case errors.As(err, &form):
 		return err
 	case errors.Is(err, bundle.ErrQuorum):
-		a.tally.add(place{}.head(Undecidable, RuleInclusion, "witnesses' cosignatures on the tree head", "a tree head that the quorum cosigned", err))
-		a.heads = append(a.heads, headSeen{h, signed, false})
+		f := headFinding(Undecidable, "witnesses' cosignatures on the tree head", "a tree head that the quorum cosigned", err)
+		a.heads = append(a.heads, headSeen{h, signed, &f})
 	case errors.Is(err, bundle.ErrUntrusted):
 		a.strangers++
-		a.tally.add(place{}.head(Undecidable, RuleInclusion, "a trust file that names who signed it", "a tree head signed by the log", err))
+		a.strange = append(a.strange, headFinding(Undecidable, "a trust file that names who signed it", "a tree head signed by the log", err))
 	default:
-		a.tally.add(place{}.head(Broken, RuleInclusion, "", "a tree head signed by the log "+a.origin, err))
+		a.tally.add(headFinding(Broken, "", "a tree head signed by the log "+a.origin, err))
 	}
 	return nil
 }
 
-func (place) head(status Status, rule Rule, decides, expected string, err error) Finding {
-	return Finding{Rule: rule, Status: status, Reason: ReasonHead, Expected: expected, Found: err.Error(), Decides: decides}
+func headFinding(status Status, decides, expected string, err error) Finding {
+	return Finding{Rule: RuleInclusion, Status: status, Reason: ReasonHead, Expected: expected, Found: err.Error(), Decides: decides}
 }
 
 // checkHeads compares the roots that the records give, one for each head, with
@@ -145,34 +148,50 @@ func (a *Auditor) checkHeads(roots map[uint64]tlog.Hash) {
 		}
 	}
 	if len(a.heads) == 0 {
+		a.tally.add(a.strange...)
 		return
 	}
-	largest := a.heads[len(a.heads)-1].Size
-	covered := false
+	a.cover(roots)
+}
+
+// cover decides inclusion by the largest tree head: one of that size, accepted,
+// has the root that the records give. A smaller one with another root is no
+// beginning of it.
+func (a *Auditor) cover(roots map[uint64]tlog.Hash) {
+	last := a.heads[len(a.heads)-1]
+	var lacks *Finding
+	covered, accepted := false, false
 	for _, h := range a.heads {
 		root, known := roots[h.Size]
-		if !known {
-			continue
-		}
-		if h.Size == largest && root == h.Root {
-			if !covered || h.accepted {
+		switch {
+		case !known:
+		case h.Size < last.Size && root != h.Root:
+			a.equivoc = append(a.equivoc, [2][]byte{h.note, last.note})
+			a.tally.add(Finding{
+				Rule: RuleConsistency, Status: Broken, Reason: ReasonNotExtended,
+				Expected: fmt.Sprintf("the tree of size %d to begin with that of size %d, root %v", last.Size, h.Size, h.Root),
+				Found:    fmt.Sprintf("root %v at size %d", root, h.Size),
+			})
+		case h.Size == last.Size && root == h.Root:
+			covered = true
+			if h.lacks != nil {
+				lacks = h.lacks
+			}
+			if h.lacks == nil || !accepted {
 				a.scope.Size, a.scope.Root, a.scope.Witnesses = h.Size, h.Root, h.Witnesses
 			}
-			covered = true
-		}
-		if h.Size < largest && root != h.Root {
-			a.equivoc = append(a.equivoc, [2][]byte{h.note, a.heads[len(a.heads)-1].note})
-			a.tally.add(Finding{
-				Rule: RuleConsistency, Status: Broken, Reason: ReasonNotExtended, Expected: fmt.Sprintf("the tree of size %d to begin with that of size %d, root %v", largest, h.Size, h.Root),
-				Found: fmt.Sprintf("root %v at size %d", root, h.Size),
-			})
+			accepted = accepted || h.lacks == nil
 		}
 	}
-	if !covered {
+	switch {
+	case !covered:
 		a.tally.add(Finding{
-			Rule: RuleInclusion, Status: Broken, Reason: ReasonRoot, Expected: fmt.Sprintf("the records to give the signed root %v of size %d", a.heads[len(a.heads)-1].Root, largest),
-			Found: fmt.Sprintf("root %v", roots[largest]),
+			Rule: RuleInclusion, Status: Broken, Reason: ReasonRoot,
+			Expected: fmt.Sprintf("the records to give the signed root %v of size %d", last.Root, last.Size),
+			Found:    fmt.Sprintf("root %v", roots[last.Size]),
 		})
+	case !accepted:
+		a.tally.add(*lacks)
 	}
 }
 
@@ -196,6 +215,9 @@ func (a *Auditor) add(c *candidate) {
 	a.scope.Records++
 	a.tally.applies[RuleSignature], a.tally.applies[RuleRegistry] = true, true
 	a.last, a.lastAt = nil, place{index: c.index, id: c.id}
+	if a.trusted == nil {
+		return // whoever signed it, nobody vouches for them
+	}
 	if c.err != nil {
 		a.unreadable(c)
 		return
@@ -203,8 +225,10 @@ func (a *Auditor) add(c *candidate) {
 	rec := c.u.UnverifiedRecord()
 	p := place{c.index, c.id, rec.Run}
 	a.last, a.lastAt = rec, p
-	a.span(rec)
 	by, ok := a.attribute(p, c)
+	if ok {
+		a.span(rec)
+	}
 	if ok && rec.Kind.Place() == evidence.Registry {
 		if err := a.registry.Apply(c.index, c.id, rec); err != nil {
 			a.tally.add(p.refused(err))
@@ -293,6 +317,13 @@ func (a *Auditor) aside(run evidence.RunID) bool {
 	return a.about != nil && a.about.Kind == bundle.AboutRun && run != a.about.Run
 }
 
+// oneRun reports whether the bundle is about one record and its run, which is
+// known only once that record has been read. Other runs in it, such as that of
+// a parent's offer, are not there as a whole.
+func (a *Auditor) oneRun() bool {
+	return a.about != nil && (a.about.Kind == bundle.AboutRecord || a.about.Kind == bundle.AboutOffer)
+}
+
 func (a *Auditor) inRun(p place, rec *evidence.Record, by Signer) {
 	a.tally.applies[RuleChain] = true
 	r := a.runs[rec.Run]
@@ -306,7 +337,11 @@ func (a *Auditor) inRun(p place, rec *evidence.Record, by Signer) {
 	if opened, ok := rec.Body.(*evidence.RunOpened); ok && r.opened.id == p.id {
 		found = append(found, a.opens(p, r, rec, opened)...)
 	}
-	a.tally.add(found...)
+	if a.oneRun() {
+		r.found = append(r.found, found...) // until it is known which run
+	} else {
+		a.tally.add(found...)
+	}
 	a.applies(p, r, rec)
 	if r.account != nil && len(r.account.budget) > 0 && rec.OnLine() {
 		a.accounts[p.id] = r.account

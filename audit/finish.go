@@ -19,6 +19,7 @@ func (a *Auditor) Report() *Report {
 	} else {
 		a.registryPinned()
 		a.suspects()
+		a.oneOf()
 		a.openRuns()
 		r.Verdicts = a.judgements()
 		a.asked(r)
@@ -37,6 +38,7 @@ func (a *Auditor) untrusted() {
 		delete(a.tally.applies, rule)
 		delete(a.tally.found, rule)
 		delete(a.tally.worst, rule)
+		delete(a.tally.omitted, rule)
 		a.tally.add(Finding{
 			Rule: rule, Status: Undecidable, Reason: ReasonUntrusted, Expected: "a ledger that the trust file names",
 			Found: a.origin, Decides: "a trust file with the log key and entry 0 of " + a.origin + ", from someone you trust",
@@ -51,6 +53,22 @@ func (a *Auditor) registryPinned() {
 			Decides: "a bundle that holds the registry",
 		})
 	}
+}
+
+// oneOf leaves the run that the bundle is about, and what was found in it.
+func (a *Auditor) oneOf() {
+	if !a.oneRun() {
+		return
+	}
+	r := a.subject()
+	clear(a.runs)
+	a.order = nil
+	if r != nil {
+		a.runs[a.target.Run] = r
+		a.order = []evidence.RunID{a.target.Run}
+		a.tally.add(r.found...)
+	}
+	a.scope.Runs = len(a.runs)
 }
 
 // openRuns says what runs that are not closed still owe.
@@ -93,14 +111,16 @@ func (a *Auditor) sortedRuns() []*Run {
 	return runs
 }
 
-// subject returns the run that the bundle is about; nil where there is none, or
-// where it is about a range.
+// subject returns the run that the bundle is about, or of a range the one that
+// is asked for; nil where there is none.
 func (a *Auditor) subject() *Run {
 	switch {
 	case a.about == nil:
 		return nil
 	case a.about.Kind == bundle.AboutRun:
 		return a.runs[a.about.Run]
+	case a.about.Kind == bundle.AboutRange:
+		return a.runs[a.opts.Run]
 	case a.target != nil && a.target.Run != "":
 		return a.runs[a.target.Run]
 	}
@@ -275,6 +295,9 @@ func (a *Auditor) asked(r *Report) {
 		r.Asked = append(r.Asked, Answer{what, status, expected, found})
 	}
 	if a.about == nil {
+		if a.opts.Run != "" || a.opts.Subject != "" || a.opts.Contract != nil || !a.opts.ContractDigest.IsZero() {
+			r.Asked = append(r.Asked, Answer{"about", Undecidable, "the bundle of a run", "a log, which is about all of its runs"})
+		}
 		return
 	}
 	run := a.subject()

@@ -92,7 +92,7 @@ func (v *logAudit) unopened(note []byte, trust *bundle.Trust, err error) *Report
 		return a.Report()
 	}
 	a.scope.Heads = 1
-	a.tally.add(place{}.head(Broken, RuleInclusion, "", "a tree head signed by a log that the trust file names", err))
+	a.tally.add(headFinding(Broken, "", "a tree head signed by a log that the trust file names", err))
 	return &Report{Rules: a.tally.results(a.asEnforced), Scope: a.scope}
 }
 

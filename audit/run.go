@@ -29,12 +29,11 @@ type Run struct {
 	claims   []*claimRecord
 	verdicts []*verdictRecord
 	account  *account
-	toolUsed map[*act]bool
 	since    []evidence.ID // executions and settlements since the last checkpoint
 	points   int64         // sequence of the last checkpoint
 	lastPt   *evidence.Checkpoint
 	handoff  *handoffState
-	observed bool // some permission checks were not enforced
+	found    []Finding // kept back by an Auditor that does not know yet whether they matter
 }
 
 type attemptOf struct {
@@ -249,9 +248,6 @@ func (r *Run) authorize(p place, rec *evidence.Record, b *evidence.Authorization
 	r.byID[p.id] = a
 	r.acts = append(r.acts, a)
 	a.fault = r.permission(p, a)
-	if b.Mode == evidence.Observe {
-		r.observed = true
-	}
 	if b.Effect != evidence.Allow {
 		return nil
 	}

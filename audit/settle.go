@@ -45,6 +45,9 @@ func (r *Run) settle(p place, b *evidence.Settlement, by Signer) []Finding {
 			w.source = evidence.SourceConfirmed
 		}
 	}
+	if b.By == evidence.ByConfirmation && w.source != evidence.SourceConfirmed {
+		return append(found, p.broken(RuleOutcome, ReasonDiffers, "a confirmation by "+a.tool+" of what is settled, with the finding "+string(b.Finding), "another"))
+	}
 	if a.imported() && w.source != evidence.SourceConfirmed {
 		w.source = evidence.SourceImported
 	}
