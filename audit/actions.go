@@ -1,0 +1,59 @@
+package audit
+
+import "ledgerd/evidence"
+
+// Action is what a run knows of one authorized action: what a runtime that runs
+// the program again from the top replays.
+type Action struct {
+	Authorization evidence.ID
+	Index         uint64
+	Record        *evidence.Authorization
+	// Executable: an execution under it would keep the rule authorized.
+	Executable bool
+	Attempts   int
+	Last       evidence.ID // the last execution; zero: none
+	// Status is the outcome with the strongest word on it: the tool's, a
+	// settlement's or the last execution's. "": nothing is known.
+	Status evidence.Status
+	Source evidence.Source
+	Output *evidence.Commitment
+	Refs   evidence.Object
+}
+
+// Actions returns the authorizations of the run with what became of each, in log
+// order.
+func (r *Run) Actions() []Action {
+	list := make([]Action, 0, len(r.acts))
+	for _, a := range r.acts {
+		if a.auth == nil {
+			continue // an execution that fits no authorization
+		}
+		x := Action{Authorization: a.id, Index: a.index, Record: a.auth, Executable: a.fault == nil && a.allowed(), Attempts: len(a.attempts)}
+		if n := len(a.attempts); n > 0 {
+			x.Last = a.attempts[n-1].id
+		}
+		if o, any := a.last(forever); any {
+			x.Status, x.Source, x.Output, x.Refs = o.status, o.source, o.output, o.refs
+		}
+		list = append(list, x)
+	}
+	return list
+}
+
+// Spent returns what the run and its children have spent so far, in the units of
+// a budget; children only where one [Auditor] folds them too.
+func (r *Run) Spent() evidence.Amounts {
+	spent := make(evidence.Amounts)
+	if r.account != nil {
+		for unit, n := range r.account.spent {
+			spent[unit] = n
+		}
+	}
+	return spent
+}
+
+// LastCheckpoint returns the last checkpoint, nil where there is none, and the
+// executions and settlements since: what the next one covers.
+func (r *Run) LastCheckpoint() (c *evidence.Checkpoint, since []evidence.ID) {
+	return r.lastPt, append([]evidence.ID(nil), r.since...)
+}

@@ -1,0 +1,165 @@
+package audit_test
+
+import (
+	"slices"
+	"testing"
+
+	"ledgerd/audit"
+	"ledgerd/audit/audittest"
+	"ledgerd/bundle"
+	"ledgerd/evidence"
+)
+
+func all(n int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = i
+	}
+	return list
+}
+
+// TestRangeBundle: every run of a range is judged.
+func TestRangeBundle(t *testing.T) {
+	s := play(t, nil)
+	n := len(s.Placed)
+	b := audittest.Bundling{Header: bundle.RangeHeader(s.Origin, 0, uint64(n)), Indexes: all(n)}
+	r := verify(t, s.Bundle(b), s.Trust(), audit.Options{Run: s.run.ID, Subject: "ticket-1"})
+	if r.ExitCode() != 0 || r.Scope.Runs != 2 {
+		dump(t, r)
+		t.Errorf("exit %d, %d runs", r.ExitCode(), r.Scope.Runs)
+	}
+	if r = verify(t, s.Bundle(b), s.Trust(), audit.Options{Run: "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c99"}); r.ExitCode() != 1 {
+		t.Errorf("about another run: exit %d", r.ExitCode())
+	}
+}
+
+// TestOfferBundle: the giver's run up to the offer, whole, with the parent's
+// offer beside it, whose own run is not there.
+func TestOfferBundle(t *testing.T) {
+	write := func(scope ...evidence.ScopeEntry) (*audittest.World, []byte) {
+		w := audittest.New(t)
+		to := evidence.Recipient{Origin: w.Origin, Actor: audittest.Agent, Key: w.Key(audittest.Runtime).Public().Thumbprint()}
+		parent := w.Open(nil)
+		parent.Do("lookup", `{}`)
+		first := parent.Line(&evidence.HandoffOffered{To: to, Task: "x", Scope: []evidence.ScopeEntry{{Action: "refund", Resource: "order/*"}}, Expires: w.Clock + 3_600_000, HeadMaxAge: 60})
+		id := evidence.RunID("run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11")
+		accepted := w.Append(&evidence.Record{Actor: audittest.Agent, Body: &evidence.HandoffAccepted{Offer: first.ID, Origin: w.Origin, Opens: id, Head: evidence.HeadRef{Size: 9, Root: evidence.Digest{1}}}}, audittest.Runtime)
+		r := w.Open(func(rec *evidence.Record, b *evidence.RunOpened) { rec.Run, b.Acceptance = id, accepted.ID })
+		to.Origin = "ledger.example/next"
+		offer := r.Line(&evidence.HandoffOffered{To: to, Task: "y", Scope: scope, Expires: w.Clock + 3_600_000, HeadMaxAge: 60, Parent: accepted.ID})
+		at := w.RunIndexes(id)
+		at = append(at, int(first.Index))
+		slices.Sort(at)
+		return w, w.Bundle(audittest.Bundling{Header: bundle.OfferHeader(w.Origin, offer.ID), Indexes: at})
+	}
+	w, b := write(evidence.ScopeEntry{Action: "refund", Resource: "order/7"})
+	if r := verify(t, b, w.Trust(), audit.Options{}); r.ExitCode() != 0 || r.Rule(audit.RuleHandoff).Status != audit.Held || r.Rule(audit.RuleChain).Status != audit.Held {
+		dump(t, r)
+		t.Errorf("exit %d", r.ExitCode())
+	}
+	// attack 49
+	for _, wider := range []evidence.ScopeEntry{{Action: "refund", Resource: "*"}, {Action: "delete", Resource: "order/7"}, {Action: "refund", Resource: "orde*"}} {
+		w, b = write(wider)
+		if rules, reasons := broken(verify(t, b, w.Trust(), audit.Options{})); !slices.Equal(rules, []audit.Rule{audit.RuleHandoff}) || reasons[0] != audit.ReasonWidened {
+			t.Errorf("%+v: %v %v", wider, rules, reasons)
+		}
+	}
+}
+
+// TestAttack50: the giver's run cut short, or without its failures; a valid
+// proof of another record.
+func TestAttack50(t *testing.T) {
+	w := audittest.New(t)
+	r := w.Open(nil)
+	a := r.Authorize("refund", `{}`, nil)
+	failed := r.Execute(a, evidence.StatusFailure, nil)
+	offer := r.Line(&evidence.HandoffOffered{
+		To: evidence.Recipient{Origin: w.Origin, Actor: audittest.Agent, Key: evidence.Digest{1}}, Task: "x",
+		Scope: []evidence.ScopeEntry{{Action: "refund", Resource: "*"}}, Expires: w.Clock + 3_600_000, HeadMaxAge: 60,
+	})
+	good := w.RunIndexes(r.ID)
+	about := bundle.OfferHeader(w.Origin, offer.ID)
+	for name, tt := range map[string]struct {
+		header  bundle.Header
+		indexes []int
+		exit    int
+	}{
+		"whole":             {about, good, 0},
+		"without failure":   {about, without(good, int(failed.Index)), 1},
+		"without opening":   {about, without(good, int(r.Opened.Index)), 1},
+		"without the offer": {about, without(good, int(offer.Index)), 1},
+		"another record":    {bundle.OfferHeader(w.Origin, failed.ID), good, 1},
+	} {
+		got := verify(t, w.Bundle(audittest.Bundling{Header: tt.header, Indexes: tt.indexes}), w.Trust(), audit.Options{})
+		if got.ExitCode() != tt.exit {
+			dump(t, got)
+			t.Errorf("%s: exit %d", name, got.ExitCode())
+		}
+	}
+}
+
+// TestQuorum: a head that too few cosigned is made up for by one that all did,
+// and not by itself.
+func TestQuorum(t *testing.T) {
+	w := audittest.New(t)
+	r := w.Open(nil)
+	r.Close(evidence.Completed)
+	vkey, s := witness(t, "w1.example")
+	policy, err := bundle.ParsePolicy("log " + w.VKey() + "\nwitness one " + vkey + "\nquorum one\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := w.Trust()
+	trust.Ledgers[0].Policy = policy
+	n := len(w.Placed)
+	old, newest := w.Head(n-1), w.Head(n)
+	for name, tt := range map[string]struct {
+		heads [][]byte
+		exit  int
+	}{
+		"the newest cosigned":  {[][]byte{old, cosign(t, newest, w, s)}, 0},
+		"only the old":         {[][]byte{cosign(t, old, w, s), newest}, 2},
+		"the same, both forms": {[][]byte{newest, cosign(t, newest, w, s)}, 0},
+	} {
+		got := verify(t, w.Bundle(audittest.Bundling{Header: bundle.RunHeader(w.Origin, r.ID), Indexes: w.RunIndexes(r.ID), Heads: tt.heads}), trust, audit.Options{})
+		if got.ExitCode() != tt.exit {
+			dump(t, got)
+			t.Errorf("%s: exit %d", name, got.ExitCode())
+		}
+	}
+}
+
+// TestOpenRun: what an open run owes is in doubt, and its contract undecided.
+func TestOpenRun(t *testing.T) {
+	w := audittest.New(t)
+	r := w.OpenWith(`{"contract":"v1","task":"x","expects":[{"action":"refund"}]}`)
+	r.Authorize("refund", `{}`, nil)
+	got := verify(t, w.RunBundle(r.ID), w.Trust(), audit.Options{})
+	if got.Rule(audit.RuleOutcome).Status != audit.Undecidable || got.Rule(audit.RuleContract).Status != audit.Undecidable || got.ExitCode() != 2 || got.Scope.InDoubt != 1 {
+		dump(t, got)
+		t.Errorf("exit %d", got.ExitCode())
+	}
+	r.Close(evidence.Completed)
+	got = verify(t, w.RunBundle(r.ID), w.Trust(), audit.Options{})
+	if rules, _ := broken(got); !slices.Equal(rules, []audit.Rule{audit.RuleOutcome}) {
+		dump(t, got)
+	}
+}
+
+// TestRunState: what a runtime reads off a run.
+func TestRunState(t *testing.T) {
+	s := play(t, nil)
+	run := s.fold()
+	acts := run.Actions()
+	if len(acts) != 4 || acts[1].Executable || !acts[2].Executable || acts[2].Attempts != 2 || acts[2].Status != evidence.StatusSuccess ||
+		acts[3].Status != evidence.StatusSuccess || acts[3].Source != evidence.SourceConfirmed {
+		t.Errorf("%+v", acts)
+	}
+	if spent := run.Spent(); spent["usd_micro"] != 900 || spent["tool_calls"] != 3 || spent["attempts"] != 4 {
+		t.Errorf("spent %v", spent)
+	}
+	c, since := run.LastCheckpoint()
+	if c == nil || c.Name != "refunded" || len(since) != 2 || len(run.InDoubt()) != 0 || !run.Closed || run.End != evidence.Completed {
+		t.Errorf("%+v %v %v", c, since, run.InDoubt())
+	}
+}
