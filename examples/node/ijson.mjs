@@ -25,9 +25,10 @@ export function utf8(bytes, what = 'text') {
  *
  * A node is {type, text} and, by type: `members` (a Map), `items`, `value`.
  * `text` is the value as it was written, less the white space between tokens.
+ * plain: any JSON number counts, as in payloads and contracts.
  */
-export function parse(bytes, { spaceAround = false } = {}) {
-  const p = new Parser(utf8(bytes));
+export function parse(bytes, { spaceAround = false, plain = false } = {}) {
+  const p = new Parser(utf8(bytes), plain);
   if (spaceAround) p.space();
   const node = p.value(1);
   if (spaceAround) p.space();
@@ -36,8 +37,9 @@ export function parse(bytes, { spaceAround = false } = {}) {
 }
 
 class Parser {
-  constructor(s) {
+  constructor(s, plain) {
     this.s = s;
+    this.plain = plain;
     this.at = 0;
   }
 
@@ -155,6 +157,7 @@ class Parser {
     const integer = point === undefined && exponent === undefined;
     const value = Number(text);
     const zero = !/[1-9]/.test(text.replace(/[eE].*/, ''));
+    if (this.plain) return { type: 'number', value, integer, text };
     if (Math.abs(value) > Number.MAX_SAFE_INTEGER) refuse(`${text} is beyond 2^53 - 1`);
     if (!integer && text.length > 64) refuse('a number of more than 64 bytes');
     if (zero && (text[0] === '-' || exponent !== undefined)) refuse(`${text}: a zero is written without sign and exponent`);

@@ -4,6 +4,8 @@ import { sha256, strictBase64 } from './encoding.mjs';
 import * as ed25519 from './ed25519.mjs';
 import { Refused } from './ijson.mjs';
 import * as record from './record.mjs';
+import { parseTrust } from './trust.mjs';
+import { check } from './verify.mjs';
 
 const root = process.argv[2] ?? new URL('../../testdata', import.meta.url).pathname;
 const load = (name) => JSON.parse(readFileSync(`${root}/${name}`, 'utf8'));
@@ -68,6 +70,15 @@ for (const v of load('evidence/commitments.json')) {
 for (const v of load('evidence/signatures.json')) {
   const [key, message, signature] = [v.key, v.message, v.signature].map((h) => Buffer.from(h, 'hex'));
   expect('signatures.json', v.name, [v.key_accepted, v.valid], [ed25519.goodKey(key), ed25519.verify(key, message, signature)]);
+}
+
+if (existsSync(`${root}/bundle/cases.json`)) {
+  for (const c of load('bundle/cases.json')) {
+    const [bytes, trust] = [c.file, c.trust].map((f) => readFileSync(`${root}/bundle/${f}`));
+    const answer = check(bytes, parseTrust(trust), { subject: c.subject });
+    const undecidable = c.exit === 2 && !c.undecidable ? answer.undecidable : c.undecidable ?? []; // left out where it is every rule
+    expect('bundle/cases.json', `${c.file}: ${c.why}`, [c.exit, c.broken ?? [], undecidable], [answer.exit, answer.broken, answer.undecidable]);
+  }
 }
 
 console.log(`${passed} passed, ${failed} failed`);

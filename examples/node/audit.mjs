@@ -1,0 +1,213 @@
+// Every rule over a receipt or a bundle (docs/rules.md).
+import { sha256 } from './encoding.mjs';
+import { parse, Refused } from './ijson.mjs';
+import { judge } from './judge.mjs';
+import { notIncluded } from './files.mjs';
+import { parseEntry, verify } from './record.mjs';
+import { Registry } from './registry.mjs';
+import { Report, rules } from './report.mjs';
+import { Runs } from './runs.mjs';
+import { acceptHead } from './trust.mjs';
+import { equal } from './values.mjs';
+
+/** parses an entry and decides what is known of its form; null where it is no evidence. */
+function read(jws, index, report) {
+  try {
+    const r = { ...parseEntry(jws), index };
+    if (r.newer === undefined) return r;
+    report.undecidable('signature', 'newer_version', r);
+  } catch (e) {
+    if (!(e instanceof Refused)) throw e;
+    report.ask('signature', false, 'form', { index }, e.message);
+  }
+  return null;
+}
+
+export function auditReceipt(receipt, ledgers) {
+  const report = new Report();
+  const { answer, why } = acceptHead(receipt.head, ledgers);
+  if (answer === 'broken') report.ask('inclusion', false, 'tree_head', undefined, why);
+  if (answer === 'undecidable') report.undecidable('inclusion', 'tree_head', undefined, why);
+  const wrong = notIncluded(receipt);
+  if (answer === 'accepted') report.ask('inclusion', wrong === null, receipt.index >= receipt.head.size ? 'index' : 'root', undefined, wrong);
+  const ledger = ledgers.get(receipt.head.origin);
+  const r = read(receipt.jws.toString('latin1'), Number(receipt.index), report);
+  if (!r) return report;
+  const pins = [...(ledger?.actors.values() ?? [])].some((a) => a.name === r.actor);
+  const pinned = ledger?.actors.get(r.kid);
+  if (answer !== 'accepted' || (!pinned && !pins)) report.undecidable('signature', 'unknown_key', r);
+  else if (report.ask('signature', r.origin === ledger.origin, 'wrong_origin', r)
+    && (pinned || undecided(report, r))) report.ask('signature', verify(r, pinned.x), 'bad_signature', r);
+  return report;
+}
+
+function undecided(report, r) {
+  report.undecidable('signature', 'unknown_key', r);
+  return false;
+}
+
+export function auditBundle(bundle, ledgers, asked = {}) {
+  const report = new Report();
+  const other = bundle.heads.some((h) => h.origin !== bundle.origin);
+  if (other) {
+    report.ask('inclusion', false, 'tree_head', undefined, 'the header names another ledger than a tree head');
+    return report;
+  }
+  const ledger = ledgers.get(bundle.origin);
+  if (!ledger) {
+    for (const rule of rules) report.undecidable(rule, 'no such ledger in the trust file');
+    return report;
+  }
+  const trusted = heads(bundle, ledgers, report);
+  if (!trusted) return report;
+
+  const registry = new Registry(ledger, report);
+  const runs = new Runs(report);
+  const payloads = new Map();
+  const records = [];
+  for (const line of bundle.records) {
+    if (line.index >= bundle.size) continue;
+    const r = read(line.jws, line.index, report);
+    disclosure(line, r, payloads, report);
+    if (!r) continue;
+    const signer = registry.attribute(r);
+    if (!signer) {
+      runs.occupy(r);
+      continue;
+    }
+    r.signer = signer;
+    records.push(r);
+    registry.take(r);
+    if (r.place !== 'registry') runs.take(r);
+  }
+  report.ask('registry', registry.root !== undefined, 'wrong_entry_0');
+  for (const r of records) {
+    if (r.index >= (registry.keys.get(r.kid)?.suspect ?? Infinity)) {
+      r.suspect = true;
+      report.undecidable('signature', 'suspect_key', r);
+    }
+  }
+  runs.finish(bundle.about);
+  members(records, payloads, report);
+  verdicts(runs, payloads, ledger, bundle.about, report);
+  report.notEnforced = runs.notEnforced;
+  about(bundle, runs, records, payloads, asked, report);
+  return report;
+}
+
+/**
+ * inclusion and consistency. Returns whether the records are judged: not by a
+ * head that the log did not sign, for anybody can write one.
+ */
+function heads(bundle, ledgers, report) {
+  let all = true;
+  if (bundle.beyond) report.ask('inclusion', false, 'index', undefined, 'an index that is not below the size');
+  for (const [i, h] of bundle.heads.entries()) {
+    const { answer, why, signed } = acceptHead(h, ledgers);
+    if (answer === 'broken') report.ask('inclusion', false, 'tree_head', undefined, why);
+    if (answer === 'undecidable') report.undecidable('inclusion', 'tree_head', undefined, why);
+    if (!signed) all = false;
+    if (bundle.beyond || !signed) continue;
+    const found = bundle.roots.get(Number(h.size));
+    report.ask('inclusion', found?.equals(h.root), 'root', undefined, `size ${h.size}`);
+    if (i > 0) {
+      const before = bundle.heads[i - 1];
+      report.ask('consistency', before.size !== h.size || before.root.equals(h.root), 'two_roots');
+      report.ask('consistency', found?.equals(h.root), 'not_extended');
+    }
+  }
+  return all;
+}
+
+function disclosure(line, r, payloads, report) {
+  for (const p of line.disclosed) {
+    const c = r?.commitmentList.find((x) => x.commit === p.commit && x.size === p.size);
+    const opens = sha256(p.salt, p.bytes).toString('base64url') === p.commit;
+    if (!report.ask('disclosure', c && opens, 'commitment', line, p.commit)) continue;
+    payloads.set(p.commit, p.bytes);
+    if (!/^application\/json$|\+json$/.test(c.media)) continue;
+    report.ask('disclosure', json(p.bytes), 'payload_form', line, p.commit);
+  }
+}
+
+function json(bytes) {
+  try {
+    return bytes && parse(bytes, { spaceAround: true, plain: true });
+  } catch (e) {
+    if (e instanceof Refused) return undefined;
+    throw e;
+  }
+}
+
+/** params are the input's, refs the output's. */
+function members(records, payloads, report) {
+  for (const r of records) {
+    for (const [open, commitment] of [[r.body.params, r.body.input], [r.body.refs, r.body.output]]) {
+      if (!open || !commitment || !payloads.has(commitment.commit)) continue;
+      const whole = json(payloads.get(commitment.commit));
+      const ok = whole?.type === 'object' && [...open.members].every(([n, v]) => whole.members.has(n) && equal(v, whole.members.get(n)));
+      report.ask('disclosure', ok, 'public_members', r);
+    }
+  }
+}
+
+const broken = ['contradicted', 'unsupported'];
+const open = ['in_doubt', 'undisclosed', 'no_contract'];
+
+function verdicts(runs, payloads, ledger, about, report) {
+  for (const [id, run] of runs.runs) {
+    const answer = (rule, result, r) => {
+      report.ask(rule, !broken.includes(result), result, r);
+      if (open.includes(result)) report.undecidable(rule, result, r);
+    };
+    const { weakest } = ledger;
+    const claims = [...run.line, ...[...run.beside.values()].filter((b) => b.countsFrom !== undefined)].filter((r) => r.kind === 'claim');
+    for (const claim of claims) {
+      const { assertions } = judge({ run, claim, before: claim.index, weakest, payloads });
+      if (assertions.length === 0) report.undecidable('claim', 'no_contract', claim);
+      for (const a of assertions) answer('claim', a.result, claim);
+    }
+    if (run.opened.body.contract) {
+      if (run.closed) answer('contract', judge({ run, before: run.closed.index, weakest, payloads }).contract.result, run.closed);
+      else if (about.kind === 'run' && about.run === id) report.undecidable('contract', 'the run is open', run.opened);
+    }
+    for (const v of run.line.filter((r) => r.kind === 'verdict')) recomputed(v, run, claims, payloads, report);
+  }
+}
+
+function recomputed(v, run, claims, payloads, report) {
+  const document = payloads.get(v.body.document.commit);
+  if (!document) {
+    report.undecidable('verdict', 'withheld', v);
+    return;
+  }
+  let said;
+  try {
+    said = JSON.parse(document.toString());
+  } catch {
+    report.ask('verdict', false, 'other_bytes', v);
+    return;
+  }
+  const claim = claims.find((c) => c.id === v.body.claim);
+  const inputs = new Map();
+  for (const commit of Array.isArray(said.disclosed) ? said.disclosed : []) {
+    if (!payloads.has(commit)) {
+      report.undecidable('verdict', 'withheld', v, commit);
+      return;
+    }
+    inputs.set(commit, payloads.get(commit));
+  }
+  if (!report.ask('verdict', v.body.claim === undefined || (claim && claim.index < v.index), 'other_bytes', v)) return;
+  const own = judge({ run, claim, before: (claim ?? v).index, weakest: said.trust?.weakest_source, payloads: inputs });
+  report.ask('verdict', own.document === document.toString() && said.result === v.body.result && said.claim === v.body.claim, 'other_bytes', v, own.document);
+}
+
+/** what the bundle has to be about, by its own word and by the auditor's. */
+function about(bundle, runs, records, payloads, asked, report) {
+  const { kind, run, record } = bundle.about;
+  const target = kind === 'run' ? runs.runs.get(run)?.opened : records.find((r) => r.id === record);
+  if (kind !== 'range') report.ask('about', target && (kind !== 'offer' || target.kind === 'handoff.offered'), 'about', undefined, run ?? record);
+  const subject = runs.runs.get(target?.run)?.opened;
+  if (asked.run !== undefined) report.ask('about', subject?.run === asked.run, 'run', undefined, subject?.run);
+  if (asked.subject !== undefined) report.ask('about', subject?.body.subject === asked.subject, 'subject', undefined, subject?.body.subject);
+}
