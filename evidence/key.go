@@ -36,7 +36,7 @@ type PublicKey struct {
 }
 
 // fastAfter is how often a key verifies before its multiples are computed,
-// which costs about as much as one more.
+// which costs about as much as two or three more.
 const fastAfter = 8
 
 // PrivateKey is an Ed25519 private key.
