@@ -480,6 +480,37 @@ func TestAcceptOnce(t *testing.T) {
 	w.refused(open(runID(2001)), 409, ledger.Reason(audit.ReasonUsed), first.ID)
 }
 
+// Row 30: entries whose hashes begin alike stay two entries.
+func TestRow30HashesThatBeginAlike(t *testing.T) {
+	w := newWorld(t)
+	r := w.newRun()
+	w.must(r.open())
+	about := r.prev
+	var entries [][]byte
+	for i := range 2000 {
+		entries = append(entries, sign(t, &evidence.Record{
+			Origin: origin, Kind: evidence.KindConfirmation, Run: r.id, About: about, Actor: "email_sender", Time: w.clock.time() + evidence.Time(i),
+			Body: &evidence.Confirmation{Status: evidence.StatusSuccess},
+		}, toolKey))
+	}
+	placed := w.must(entries...)
+	alike, begins := 0, make(map[[2]byte]evidence.Placed)
+	for _, p := range placed {
+		if first, ok := begins[[2]byte(p.ID[:2])]; ok {
+			alike++
+			for _, x := range []evidence.Placed{first, p} {
+				if got, err := w.Get(t.Context(), x.ID); err != nil || got.Index != x.Index || !bytes.Equal(got.Entry, x.Entry) {
+					t.Errorf("%s stands at %d, %v; want %d", x.ID, got.Index, err, x.Index)
+				}
+			}
+		}
+		begins[[2]byte(p.ID[:2])] = p
+	}
+	if alike == 0 || w.Head().Size != uint64(8+len(entries)) {
+		t.Errorf("%d pairs begin alike, the log has %d entries", alike, w.Head().Size)
+	}
+}
+
 // More runs than are kept in memory, each extended in turn: their lines are read
 // back, and hold.
 func TestMoreRunsThanMemoryHolds(t *testing.T) {

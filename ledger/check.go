@@ -19,8 +19,8 @@ type CheckReport struct {
 	Rows     uint64       // index rows compared with the log
 	Registry int64        // the latest registry number that the log gives
 	Payloads uint64       // verified
-	Erased   uint64       // commitments whose payload was erased
-	Absent   uint64       // commitments whose payload the vault does not hold
+	Erased   uint64       // commitments in records whose payload was erased
+	Absent   uint64       // commitments in records whose payload the vault does not hold
 	// Differences names what is not as the log says, the first 100; those of
 	// the log itself are in Log.
 	Differences []Difference
@@ -84,9 +84,7 @@ type checker struct {
 	live     bool // rows beyond the head belong to records in flight
 	seeds    [2]maphash.Seed
 	sums     [][2]uint64
-	absent   map[evidence.Digest]struct{} // commitments that the vault does not hold
-	erased   map[evidence.Digest]struct{}
-	held     map[evidence.Digest]struct{}
+	erased   map[evidence.Digest]struct{} // as the rows say, which are compared too
 }
 
 const bucketSize = 4096
@@ -98,7 +96,15 @@ func (c *checker) run(ctx context.Context) (*CheckReport, error) {
 	size := c.report.Log.Head.Size
 	c.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 	c.sums = make([][2]uint64, size/bucketSize+2) // the last: beyond the log
-	c.absent, c.erased, c.held = make(map[evidence.Digest]struct{}), make(map[evidence.Digest]struct{}), make(map[evidence.Digest]struct{})
+	c.erased = make(map[evidence.Digest]struct{})
+	for row, err := range c.store.Rows(ctx, []byte{rowErased}, []byte{rowErased + 1}, false) {
+		if err != nil {
+			return nil, fmt.Errorf("check: %w", err)
+		}
+		if len(row.Key) == 41 {
+			c.erased[evidence.Digest(row.Key[1:33])] = struct{}{}
+		}
+	}
 	if err := c.payloads(ctx); err != nil {
 		return nil, fmt.Errorf("check: %w", err)
 	}
@@ -116,7 +122,6 @@ func (c *checker) run(ctx context.Context) (*CheckReport, error) {
 		}
 	}
 	c.report.Registry = c.registry.Number()
-	c.compareErased()
 	return c.report, nil
 }
 
@@ -142,11 +147,12 @@ func (c *checker) payloads(ctx context.Context) error {
 		switch err := c.vault.Verify(d); {
 		case err == nil:
 			c.report.Payloads++
-			c.held[d] = struct{}{}
+			if _, ok := c.erased[d]; ok {
+				c.differs("payload "+d.String(), "none: the log says that it was erased", "one")
+			}
 		case errors.Is(err, ErrNoPayload): // erased meanwhile
 		default:
 			c.differs("payload "+d.String(), "what its commitment commits to", err.Error())
-			c.held[d] = struct{}{}
 		}
 	}
 	return nil
@@ -181,32 +187,15 @@ func (c *checker) log(ctx context.Context, size uint64) error {
 	return nil
 }
 
+// commitments counts what the vault does not hold.
 func (c *checker) commitments(r *evidence.Record) {
 	if c.vault == nil {
 		return
 	}
-	if b, ok := r.Body.(*evidence.PayloadErased); ok {
-		c.erased[b.Commit] = struct{}{}
-	}
 	for _, m := range r.Commitments() {
-		if _, ok := c.held[m.Commit]; !ok {
-			c.absent[m.Commit] = struct{}{}
-		}
-	}
-}
-
-func (c *checker) compareErased() {
-	for d := range c.erased {
-		if _, ok := c.held[d]; ok {
-			if c.vault.Verify(d) == nil { // it may have been erased meanwhile
-				c.differs("payload "+d.String(), "none: the log says that it was erased", "one")
-			}
-		}
-	}
-	for d := range c.absent {
-		if _, ok := c.erased[d]; ok {
+		if _, erased := c.erased[m.Commit]; erased {
 			c.report.Erased++
-		} else {
+		} else if !c.vault.has(m.Commit) {
 			c.report.Absent++
 		}
 	}
@@ -366,8 +355,8 @@ func describe(key []byte) string {
 	case rowErased:
 		return "erasure of " + evidence.Digest(rest).String()
 	}
-	name := map[byte]string{fieldActor: "actor", fieldAction: "action", fieldKind: "kind", fieldMinute: "minute"}[rest[0]]
-	if rest[0] == fieldMinute {
+	name := map[byte]string{fieldActor: "actor", fieldAction: "action", fieldKind: "kind", fieldMinute: "minute", fieldHour: "hour"}[rest[0]]
+	if isTime(rest[0]) {
 		return fmt.Sprintf("%s %x", name, rest[1:])
 	}
 	return fmt.Sprintf("%s %q", name, rest[1:len(rest)-1])

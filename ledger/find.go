@@ -210,13 +210,13 @@ func (l *Ledger) postings(ctx context.Context, field byte, value string, first, 
 	key := func(i uint64) []byte { return binary.BigEndian.AppendUint64(append([]byte{}, prefix...), i) }
 	return func(yield func(uint64, error) bool) {
 		from := key(first)
-		for row, err := range l.store.Rows(ctx, key(0), key(first), true) {
-			if err != nil {
-				yield(0, err)
-				return
-			}
-			from = row.Key
-			break
+		before, err := l.oneRow(ctx, key(0), from, true)
+		if err != nil {
+			yield(0, err)
+			return
+		}
+		if before != nil {
+			from = before.Key
 		}
 		for row, err := range l.store.Rows(ctx, from, key(end), false) {
 			if err != nil {
@@ -265,47 +265,60 @@ func merge(a, b iter.Seq2[uint64, error]) iter.Seq2[uint64, error] {
 }
 
 // timeRange returns bounds between which every record lies whose time is from
-// from to before to: first index, and one beyond the last. Order is the log's
-// and not the clocks', so the bounds hold others too.
+// from to before to: the first index, and one beyond the last. Order is the
+// log's and not the clocks', so other records lie there too.
 func (l *Ledger) timeRange(ctx context.Context, from, to evidence.Time) (lo, hi uint64, err error) {
-	if to == 0 {
-		to = math.MaxInt64
+	lo = none
+	cover := func(field byte, from, to uint64) {
+		if from < to && err == nil {
+			var a, b uint64
+			a, b, err = l.unitRange(ctx, field, from, to)
+			lo, hi = min(lo, a), max(hi, b)
+		}
 	}
-	if from >= to {
+	begin, end := uint64(max(from, 0)), uint64(math.MaxInt64)
+	if to > 0 {
+		end = uint64(to)
+	}
+	if begin >= end {
 		return 0, 0, nil
 	}
+	// Whole hours in the middle, minutes at both ends: a year has half a
+	// million of these.
+	minute, hour := unitOf(fieldMinute), unitOf(fieldHour)
+	firstHour, lastHour := (begin+hour-1)/hour, end/hour
+	if firstHour >= lastHour {
+		cover(fieldMinute, begin/minute, (end+minute-1)/minute)
+		return min(lo, hi), hi, err
+	}
+	cover(fieldMinute, begin/minute, firstHour*hour/minute)
+	cover(fieldHour, firstHour, lastHour)
+	cover(fieldMinute, lastHour*hour/minute, (end+minute-1)/minute)
+	return min(lo, hi), hi, err
+}
+
+// unitRange is timeRange for the minutes or hours from from to to-1: none and 0
+// where no record is of these.
+func (l *Ledger) unitRange(ctx context.Context, field byte, from, to uint64) (lo, hi uint64, err error) {
 	lo = none
-	last := minuteOf(to - 1)
-	end := binary.BigEndian.AppendUint64(postingPrefix(fieldMinute, string(last[:])), none)
-	for minute := minuteOf(from); ; {
-		// The first row of the next minute that has any: no row of that
-		// minute begins earlier in the log.
-		var first, final *tlog.Row
-		for row, err := range l.store.Rows(ctx, postingPrefix(fieldMinute, string(minute[:])), end, false) {
-			if err != nil {
-				return 0, 0, err
-			}
-			first = &row
-			break
+	end := postingPrefix(field, timeValue(to))
+	for {
+		// The first row of the next unit that has any. Rows of one unit are
+		// in the order of the log, so its first and last row say enough.
+		first, err := l.oneRow(ctx, postingPrefix(field, timeValue(from)), end, false)
+		if err != nil || first == nil {
+			return lo, hi, err
 		}
-		if first == nil {
-			return min(lo, hi), hi, nil
-		}
-		lo = min(lo, indexOfKey(first.Key))
-		present := append([]byte{}, first.Key[:len(first.Key)-8]...)
-		beyond := binary.BigEndian.AppendUint64(append([]byte{}, present...), none)
-		for row, err := range l.store.Rows(ctx, first.Key, beyond, true) {
-			if err != nil {
-				return 0, 0, err
-			}
-			final = &row
-			break
-		}
-		_, _, indexes, err := posting(*final)
+		prefix := first.Key[:len(first.Key)-8]
+		unit := binary.BigEndian.Uint64(prefix[2:])
+		last, err := l.oneRow(ctx, prefix, postingPrefix(field, timeValue(unit+1)), true)
 		if err != nil {
 			return 0, 0, err
 		}
-		hi = max(hi, indexes[len(indexes)-1]+1)
-		binary.BigEndian.PutUint64(minute[:], binary.BigEndian.Uint64(present[2:])+1)
+		_, _, indexes, err := posting(*last)
+		if err != nil {
+			return 0, 0, err
+		}
+		lo, hi, from = min(lo, indexOfKey(first.Key)), max(hi, indexes[len(indexes)-1]+1), unit+1
 	}
 }

@@ -65,7 +65,7 @@ func filters(runs int) []ledger.Filter {
 		for _, actor := range []string{"", "support", "support/1", "nobody", "email_sender"} {
 			for _, action := range []string{"", "refund", "send"} {
 				for _, kind := range []evidence.Kind{"", evidence.KindExecution, evidence.KindRunClosed, evidence.KindActorRegistered} {
-					for _, span := range [][2]evidence.Time{{}, {minute(7), minute(31)}, {minute(20) + 1, 0}, {0, minute(40) - 1}, {minute(5000), 0}, {minute(9), minute(9)}} {
+					for _, span := range [][2]evidence.Time{{}, {minute(7), minute(31)}, {minute(20) + 1, 0}, {0, minute(40) - 1}, {minute(5000), 0}, {minute(9), minute(9)}, {minute(0), minute(95)}, {minute(-70), minute(62) + 1}} {
 						out = append(out, ledger.Filter{Run: run, Actor: actor, Action: action, Kind: kind, From: span[0], To: span[1]})
 					}
 				}

@@ -116,23 +116,22 @@ func (l *Ledger) loadLine(ctx context.Context, run runKey) (line audit.Line, err
 	return line, nil
 }
 
+// firstAndLast returns the first and the last row of a range of keys, nil if it
+// has none.
 func (l *Ledger) firstAndLast(ctx context.Context, from, to []byte) (first, last *tlog.Row, err error) {
-	for row, err := range l.store.Rows(ctx, from, to, false) {
+	if first, err = l.oneRow(ctx, from, to, false); err != nil || first == nil {
+		return nil, nil, err
+	}
+	last, err = l.oneRow(ctx, from, to, true)
+	return first, last, err
+}
+
+func (l *Ledger) oneRow(ctx context.Context, from, to []byte, reverse bool) (*tlog.Row, error) {
+	for row, err := range l.store.Rows(ctx, from, to, reverse) {
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		first = &row
-		break
+		return &row, nil
 	}
-	if first == nil {
-		return nil, nil, nil
-	}
-	for row, err := range l.store.Rows(ctx, from, to, true) {
-		if err != nil {
-			return nil, nil, err
-		}
-		last = &row
-		break
-	}
-	return first, last, nil
+	return nil, nil
 }

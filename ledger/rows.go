@@ -42,7 +42,21 @@ const (
 	fieldAction = 'x'
 	fieldKind   = 'k'
 	fieldMinute = 'm' // of the record's time, since the Unix epoch: 8 bytes
+	fieldHour   = 'h' // likewise
 )
+
+// unitOf is the length in milliseconds of what a field of time counts.
+func unitOf(field byte) uint64 {
+	if field == fieldHour {
+		return 3_600_000
+	}
+	return 60_000
+}
+
+func isTime(field byte) bool { return field == fieldMinute || field == fieldHour }
+
+// timeValue is the value of a field of time.
+func timeValue(n uint64) string { return string(binary.BigEndian.AppendUint64(nil, n)) }
 
 // runKey is a run ID as 16 bytes.
 type runKey [16]byte
@@ -84,10 +98,6 @@ func indexValue(index uint64) []byte { return binary.AppendUvarint(nil, index) }
 func erasedRow(d evidence.Digest, index uint64) []byte {
 	return binary.BigEndian.AppendUint64(append([]byte{rowErased}, d[:]...), index)
 }
-func minuteOf(t evidence.Time) (b [8]byte) {
-	binary.BigEndian.PutUint64(b[:], uint64(t)/60_000)
-	return b
-}
 
 // indexIn reads the value of a row that points to one record.
 func indexIn(value []byte) (uint64, error) {
@@ -102,7 +112,7 @@ func indexIn(value []byte) (uint64, error) {
 func postingPrefix(field byte, value string) []byte {
 	key := append(make([]byte, 0, 3+len(value)+8), rowPosting, field)
 	key = append(key, value...)
-	if field == fieldMinute {
+	if isTime(field) {
 		return key // of fixed length, and may hold zeros
 	}
 	return append(key, 0)
@@ -153,8 +163,9 @@ func placeRow(r *evidence.Record) byte {
 // fieldsOf yields what a record is found by, apart from its run.
 func fieldsOf(r *evidence.Record) func(yield func(byte, string) bool) {
 	return func(yield func(byte, string) bool) {
-		minute := minuteOf(r.Time)
-		_ = yield(fieldActor, r.Actor) && yield(fieldKind, string(r.Kind)) && yield(fieldMinute, string(minute[:])) &&
+		at := uint64(r.Time)
+		_ = yield(fieldActor, r.Actor) && yield(fieldKind, string(r.Kind)) &&
+			yield(fieldMinute, timeValue(at/unitOf(fieldMinute))) && yield(fieldHour, timeValue(at/unitOf(fieldHour))) &&
 			(actionOf(r) == "" || yield(fieldAction, actionOf(r)))
 	}
 }
@@ -216,11 +227,11 @@ func posting(row tlog.Row) (field byte, value string, indexes []uint64, err erro
 	field = row.Key[1]
 	body := row.Key[2 : len(row.Key)-8]
 	switch {
-	case field == fieldMinute && len(body) != 8:
-		return 0, "", nil, bad("expected a minute of 8 bytes")
-	case field != fieldMinute && body[len(body)-1] != 0:
+	case isTime(field) && len(body) != 8:
+		return 0, "", nil, bad("expected a time of 8 bytes")
+	case !isTime(field) && body[len(body)-1] != 0:
 		return 0, "", nil, bad("expected a zero byte after the value")
-	case field != fieldMinute:
+	case !isTime(field):
 		body = body[:len(body)-1]
 	}
 	at := binary.BigEndian.Uint64(row.Key[len(row.Key)-8:])

@@ -231,6 +231,12 @@ func (v *Vault) place(s *staged) error {
 // reading the payload: size and media, not yet verified.
 func (v *Vault) Stat(d evidence.Digest) (evidence.Commitment, error) { return v.stat(d) }
 
+// has reports whether there is a file for a digest, whatever is in it.
+func (v *Vault) has(d evidence.Digest) bool {
+	_, err := os.Lstat(v.path(d))
+	return err == nil
+}
+
 func (v *Vault) stat(d evidence.Digest) (evidence.Commitment, error) {
 	f, h, err := v.open(d)
 	if err != nil {
