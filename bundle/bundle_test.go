@@ -132,8 +132,7 @@ func TestThousandRecordsNeedFewNodes(t *testing.T) {
 
 func TestEveryLineCounts(t *testing.T) {
 	trust := trustOfLog(t)
-	lines := splitLines(append(sample(t), '\n'))
-	lines = lines[:len(lines)-1]
+	lines := splitLines(sample(t))
 	check := func(what string, changed []string) {
 		t.Helper()
 		if slices.Equal(changed, lines) {
@@ -177,39 +176,67 @@ func TestEveryByteCounts(t *testing.T) {
 }
 
 func TestMalformed(t *testing.T) {
-	head := fmt.Sprintf("%s\n", mustLine(t, sample(t), 1))
-	const h = `{"bundle":"v1","origin":"o","about":{"kind":"record","record":"ev_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAF"}}` + "\n"
-	if _, err := NewReader(strings.NewReader(h)).Header(); err == nil {
-		t.Fatal("a non-canonical evidence ID was accepted")
+	good := string(sample(t))
+	replace := func(old, new string) string {
+		t.Helper()
+		if !strings.Contains(good, old) {
+			t.Fatalf("nothing to replace: %s", old)
+		}
+		return strings.Replace(good, old, new, 1)
 	}
-	const ok = `{"bundle":"v1","origin":"o","about":{"kind":"record","record":"ev_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQ"}}` + "\n"
-	if _, err := NewReader(strings.NewReader(ok)).Header(); err != nil {
+	const about = `"about":{"kind":"run","run":"run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11"}`
+	lines := splitLines([]byte(good))
+	header, head := lines[0], lines[1]
+	if err := read(strings.NewReader(replace(about, `"about":{"kind":"record","record":"ev_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQ"}`)), trustOfLog(t)); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
 		"empty":                  "",
-		"no newline":             strings.TrimSpace(ok),
-		"white space":            strings.Replace(ok, `,"about"`, `, "about"`, 1),
-		"byte order mark":        "\ufeff" + ok,
-		"unknown member":         strings.Replace(ok, `"origin"`, `"x":1,"origin"`, 1),
-		"duplicate member":       strings.Replace(ok, `"origin":"o"`, `"origin":"o","origin":"o"`, 1),
-		"other case":             strings.Replace(ok, `"origin"`, `"Origin"`, 1),
-		"newer version":          strings.Replace(ok, `"v1"`, `"v2"`, 1),
-		"origin with a space":    strings.Replace(ok, `"o"`, `"o o"`, 1),
-		"origin with a plus":     strings.Replace(ok, `"o"`, `"o+o"`, 1),
-		"kind and member differ": strings.Replace(ok, `"kind":"record"`, `"kind":"run"`, 1),
-		"range upside down":      `{"bundle":"v1","origin":"o","about":{"kind":"range","from":5,"to":5}}` + "\n",
-		"range half":             `{"bundle":"v1","origin":"o","about":{"kind":"range","from":5}}` + "\n",
-		"record before any head": ok + `{"record":{"index":0,"jws":"a"}}` + "\n",
-		"end before any record":  ok + head + `{"end":{"heads":1,"records":0,"payloads":0}}` + "\n",
-		"two members":            ok + `{"data":"","end":{"heads":0,"records":0,"payloads":0}}` + "\n",
-		"no member":              ok + "{}\n",
-		"null member":            ok + `{"head":null}` + "\n",
-		"data alone":             ok + head + `{"data":"eA"}` + "\n",
-		"payload before records": ok + head + `{"payload":{"commit":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAQ","size":0,"salt":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}` + "\n",
-		"empty left":             ok + head + `{"record":{"index":0,"left":[],"jws":"a"}}` + "\n",
-		"empty record":           ok + head + `{"record":{"index":0,"jws":""}}` + "\n",
-		"head without root":      ok + `{"head":"o\n1\n\n"}` + "\n",
+		"no newline at the end":  strings.TrimSuffix(good, "\n"),
+		"something after":        good + "\n",
+		"another bundle after":   good + good,
+		"carriage returns":       strings.ReplaceAll(good, "\n", "\r\n"),
+		"empty line":             replace("\n", "\n\n"),
+		"white space":            replace(`,"about"`, `, "about"`),
+		"white space in a line":  replace(`{"record":{"index":3`, `{"record":{ "index":3`),
+		"another order":          replace(`{"index":8,"left":["W2aA4wNdupuKIh7oGegF4cF7MzzWZmTnZALqQ9e2SoM"],"jws":"entry-8"}`, `{"index":8,"jws":"entry-8","left":["W2aA4wNdupuKIh7oGegF4cF7MzzWZmTnZALqQ9e2SoM"]}`),
+		"needless escape":        replace(`"jws":"entry-8"`, `"jws":"\u0065ntry-8"`),
+		"number with exponent":   replace(`"index":8,`, `"index":8e0,`),
+		"number with fraction":   replace(`"index":8,`, `"index":8.0,`),
+		"number as text":         replace(`"index":8,`, `"index":"8",`),
+		"negative number":        replace(`"index":0,`, `"index":-0,`),
+		"byte order mark":        "\ufeff" + good,
+		"unknown member":         replace(`"origin"`, `"x":1,"origin"`),
+		"unknown in a line":      replace(`"jws":"entry-8"`, `"jws":"entry-8","x":1`),
+		"duplicate member":       replace(`"origin":"`+origin+`"`, `"origin":"`+origin+`","origin":"`+origin+`"`),
+		"duplicate in a line":    replace(`"jws":"entry-8"`, `"jws":"entry-8","jws":"entry-8"`),
+		"other case":             replace(`"origin"`, `"Origin"`),
+		"newer version":          replace(`"v1"`, `"v2"`),
+		"origin with a space":    replace(origin+`","about`, `o o","about`),
+		"origin with a plus":     replace(origin+`","about`, `o+o","about`),
+		"no origin":              replace(`"origin":"`+origin+`",`, ``),
+		"kind and member differ": replace(`"kind":"run"`, `"kind":"record"`),
+		"run that is none":       replace("run_0197f3c2", "run_0197F3C2"),
+		"record misspelt":        replace(about, `"about":{"kind":"record","record":"ev_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAF"}`),
+		"range upside down":      replace(about, `"about":{"kind":"range","from":5,"to":5}`),
+		"range half":             replace(about, `"about":{"kind":"range","from":5}`),
+		"range and run":          replace(about, about[:len(about)-1]+`,"from":0,"to":1}`),
+		"no head":                header + strings.Join(lines[3:], ""),
+		"heads falling":          header + lines[2] + lines[1] + strings.Join(lines[3:], ""),
+		"head after a record":    strings.Join(slices.Insert(slices.Clone(lines), 4, head), ""),
+		"head without root":      header + `{"head":"o\n1\n\n"}` + "\n" + strings.Join(lines[3:], ""),
+		"record before any head": header + lines[3],
+		"end before any record":  header + head + `{"end":{"heads":1,"records":0,"payloads":0}}` + "\n",
+		"two members":            strings.Join(slices.Insert(slices.Clone(lines), 4, `{"data":"","end":{"heads":2,"records":1,"payloads":0}}`+"\n"), ""),
+		"no member":              strings.Join(slices.Insert(slices.Clone(lines), 4, "{}\n"), ""),
+		"null member":            strings.Join(slices.Insert(slices.Clone(lines), 4, `{"data":null}`+"\n"), ""),
+		"data alone":             strings.Join(slices.Insert(slices.Clone(lines), 4, `{"data":"eA"}`+"\n"), ""),
+		"payload before records": strings.Join(slices.Insert(slices.Clone(lines), 3, lines[5]), ""),
+		"empty left":             replace(`{"index":13,`, `{"index":13,"left":[],`),
+		"empty record":           replace(`"jws":"entry-8"`, `"jws":""`),
+		"hash of 31 bytes":       replace("W2aA4wNdupuKIh7oGegF4cF7MzzWZmTnZALqQ9e2SoM", "W2aA4wNdupuKIh7oGegF4cF7MzzWZmTnZALqQ9e2So"),
+		"hash with other bits":   replace("W2aA4wNdupuKIh7oGegF4cF7MzzWZmTnZALqQ9e2SoM", "W2aA4wNdupuKIh7oGegF4cF7MzzWZmTnZALqQ9e2SoN"),
+		"hash in base64":         replace("BJ19zbVrz-v", "BJ19zbVrz+v"),
 		"deep":                   strings.Repeat("[", 100000) + "\n",
 		"gzip":                   "\x1f\x8b\x08\x00\x00\x00\x00\x00\n",
 	} {

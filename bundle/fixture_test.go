@@ -190,6 +190,11 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// splitLines returns the lines with their newlines, so that joined they are b.
 func splitLines(b []byte) []string {
-	return strings.SplitAfter(strings.TrimSuffix(string(b), "\n"), "\n")
+	lines := strings.SplitAfter(string(b), "\n")
+	if lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	return lines
 }

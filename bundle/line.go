@@ -39,7 +39,7 @@ type line struct {
 
 type recordLine struct {
 	Index uint64   `json:"index"`
-	Left  []hash32 `json:"left,omitzero"` // nodes between the record before and this one
+	Left  []hash32 `json:"left,omitempty"` // nodes between the record before and this one
 	JWS   string   `json:"jws"`
 }
 
@@ -50,7 +50,7 @@ type payloadLine struct {
 }
 
 type endLine struct {
-	Left     []hash32 `json:"left,omitzero"` // nodes right of the last record
+	Left     []hash32 `json:"left,omitempty"` // nodes right of the last record
 	Heads    int      `json:"heads"`
 	Records  uint64   `json:"records"`
 	Payloads uint64   `json:"payloads"`
