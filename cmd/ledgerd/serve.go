@@ -17,6 +17,7 @@ import (
 
 	"ledgerd/internal/datadir"
 	"ledgerd/internal/server"
+	"ledgerd/ledger/tlog"
 )
 
 func init() {
@@ -79,35 +80,38 @@ func serve(c *cli.Context) error {
 	}
 	log.Info("serving", "origin", d.Origin, "url", url, "size", l.Head().Size, "data_dir", d.Path, "copy", d.Copy)
 
-	ctx, cancel := context.WithCancel(c.Context)
-	defer cancel()
-	dead := make(chan error, 1)
-	go func() {
-		select {
-		case err := <-fatal:
-			// Every writer has its answer from the log; they need a moment to
-			// be sent. Then the process ends without closing the store: a
-			// flush could make durable what was answered "unknown".
-			log.Error("the log has died; ending without closing the store", "error", err.Error())
-			cancel()
-			time.Sleep(time.Second)
-			dead <- err
-		case <-ctx.Done():
-		}
-	}()
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx, ln, secure, c.Duration("grace")) }()
-	select {
-	case err := <-dead:
-		return cli.Exit(fmt.Sprintf("the log has died: %v", err), exitInternal)
-	case err = <-served:
+	err = serveUntil(c.Context, l, fatal, func(ctx context.Context) error { return s.Serve(ctx, ln, secure, c.Duration("grace")) })
+	if err == nil {
+		err = errors.Join(l.Close(), d.Withdraw())
+		log.Info("stopped", "size", l.Head().Size)
 	}
-	if l.Err() != nil { // it died while requests were ending
-		return cli.Exit(fmt.Sprintf("the log has died: %v", <-dead), exitInternal)
-	}
-	err = errors.Join(err, l.Close(), d.Withdraw())
-	log.Info("stopped", "size", l.Head().Size)
 	return err
+}
+
+// answerTime is for writers to hear, after the log has died, what became of
+// their records.
+const answerTime = time.Second
+
+// serveUntil serves until ctx ends, or the log dies, which fatal tells. Then the
+// process has to end without closing the store, hence the exit code: a flush
+// could make durable what was answered "unknown".
+func serveUntil(ctx context.Context, l *datadir.Ledger, fatal <-chan error, serve func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx) }()
+	var err error
+	select {
+	case err = <-fatal:
+		time.Sleep(answerTime)
+	case err = <-served:
+		if l.Err() == nil || errors.Is(l.Err(), tlog.ErrReadOnly) {
+			return err
+		}
+		err = l.Err() // it died while the last requests were answered
+	}
+	cancel()
+	return cli.Exit(fmt.Sprintf("the log has died, and nothing more is written: %v", err), exitInternal)
 }
 
 func listen(c *cli.Context, l *datadir.Ledger, metrics *server.Metrics, log *slog.Logger, address string) (*server.Server, net.Listener, error) {

@@ -22,6 +22,7 @@ import (
 	"ledgerd/internal/bench"
 	"ledgerd/internal/datadir"
 	"ledgerd/internal/server"
+	"ledgerd/ledger/pebblestore"
 )
 
 // Origin is the name of the ledger.
@@ -58,6 +59,13 @@ func New(t testing.TB, change func(*server.Config)) *Daemon {
 // Init makes a ledger in a temporary directory, and opens it.
 func Init(t testing.TB) *Daemon {
 	t.Helper()
+	return InitWith(t, pebblestore.Options{MinFree: 1 << 20})
+}
+
+// InitWith is Init with a store that is opened in a particular way: on a disk
+// that fails, for one.
+func InitWith(t testing.TB, store pebblestore.Options) *Daemon {
+	t.Helper()
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "ledger")
 	dir, err := datadir.Init(ctx, path, datadir.InitOptions{Origin: Origin, Runtime: "runtime", Now: time.Now()})
@@ -69,7 +77,7 @@ func Init(t testing.TB) *Daemon {
 	must(t, err)
 	d.Token, err = dir.AdminToken()
 	must(t, err)
-	d.Ledger, err = dir.Ledger(ctx, datadir.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), MinFree: 1 << 20})
+	d.Ledger, err = dir.Ledger(ctx, datadir.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Store: store})
 	must(t, err)
 	_, err = d.Ledger.Register(ctx, d.Root, &evidence.ActorRegistered{Name: Agent, Role: evidence.RoleAgent, Host: dir.Runtime})
 	must(t, err)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"ledgerd/evidence"
@@ -200,7 +201,9 @@ type Options struct {
 	Logger     *slog.Logger
 	OnFatal    func(error)
 	OnCommit   func(tlog.CommitStats)
-	MinFree    uint64 // see pebblestore.Options
+	// Store says how the store is opened; MustExist, ReadOnly and Logger are
+	// this package's to set.
+	Store pebblestore.Options
 }
 
 // Ledger is the ledger of a directory, at work in this process. Nobody else can
@@ -208,7 +211,7 @@ type Options struct {
 type Ledger struct {
 	*ledger.Ledger
 	Dir   *Dir
-	store *pebblestore.Store
+	close func() error
 }
 
 // Ledger opens the ledger, which takes the directory's lock: the error is
@@ -246,7 +249,7 @@ func (d *Dir) open(ctx context.Context, o Options, genesis [][]byte) (*Ledger, e
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	return &Ledger{l, d, store}, nil
+	return &Ledger{l, d, sync.OnceValue(func() error { return errors.Join(l.Close(), store.Close()) })}, nil
 }
 
 // addKeys adds the log's key, without which nothing is appended, and the
@@ -269,9 +272,9 @@ func (d *Dir) addKeys(cfg *ledger.Config) error {
 
 // Store opens the store alone, for what works on a ledger that cannot be opened.
 func (d *Dir) Store(o Options, mustExist bool) (*pebblestore.Store, error) {
-	return pebblestore.Open(filepath.Join(d.Path, ledger.StoreDir), pebblestore.Options{
-		Logger: o.Logger, MustExist: mustExist, ReadOnly: d.Copy, MinFree: o.MinFree,
-	})
+	po := o.Store
+	po.Logger, po.MustExist, po.ReadOnly = o.Logger, mustExist, d.Copy
+	return pebblestore.Open(filepath.Join(d.Path, ledger.StoreDir), po)
 }
 
 // Vault opens the payloads. maxPayload is the size in bytes of the largest that
@@ -281,4 +284,4 @@ func (d *Dir) Vault(maxPayload int64) (*ledger.Vault, error) {
 }
 
 // Close waits until what is in line is durable, and gives the directory back.
-func (l *Ledger) Close() error { return errors.Join(l.Ledger.Close(), l.store.Close()) }
+func (l *Ledger) Close() error { return l.close() }
