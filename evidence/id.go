@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 )
 
@@ -92,6 +93,29 @@ func parseDigest(text []byte) (d [32]byte, err error) {
 		return d, fmt.Errorf("want a hash, found 32 zero bytes")
 	}
 	return d, nil
+}
+
+// errRunID says what a run ID looks like.
+var errRunID = errors.New(`run: want "run_" and a lowercase UUID (RFC 9562)`)
+
+// RunID names a run: "run_" followed by a UUID in lowercase (RFC 9562), such as
+// run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11.
+type RunID string
+
+// ParseRunID reads a run ID and refuses any other spelling.
+func ParseRunID(s string) (RunID, error) {
+	const n = len("run_") + 36
+	if len(s) != n || s[:4] != "run_" {
+		return "", fmt.Errorf("%w, found %q", errRunID, clip([]byte(s)))
+	}
+	for i, c := range []byte(s[4:]) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+		if dash != (c == '-') || !dash && !hex {
+			return "", fmt.Errorf("%w, found %q", errRunID, s)
+		}
+	}
+	return RunID(s), nil
 }
 
 // clip shortens text from outside before it enters an error message.
