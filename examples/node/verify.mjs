@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Verifies receipts and bundles against a trust file:
 //
-//   node verify.mjs --trust trust.json [--run RUN] [--subject SUBJECT] FILE...
+//   node verify.mjs --trust trust.json [--run RUN] [--subject SUBJECT] [--output json] FILE...
 //
 // Exit codes are those of docs/verify.md: 0 verified, 1 proven wrong, 2 not
 // decidable, 64 the command line, 65 malformed.
@@ -35,7 +35,7 @@ function main(args) {
   let ledgers;
   let files;
   try {
-    given = parseArgs({ args, allowPositionals: true, options: { trust: { type: 'string' }, run: { type: 'string' }, subject: { type: 'string' } } });
+    given = parseArgs({ args, allowPositionals: true, options: { trust: { type: 'string' }, run: { type: 'string' }, subject: { type: 'string' }, output: { type: 'string' } } });
     if (!given.values.trust || given.positionals.length === 0) throw new Error('want --trust FILE and a file to verify');
     files = given.positionals.map((name) => [name, readFileSync(name)]);
     ledgers = readFileSync(given.values.trust);
@@ -52,6 +52,10 @@ function main(args) {
   }
   return worst(files.map(([name, bytes]) => {
     const answer = check(bytes, ledgers, given.values);
+    if (given.values.output === 'json') {
+      console.log(JSON.stringify({ file: name, ...answer }));
+      return answer.exit;
+    }
     console.log(`${outcomes[answer.exit]}  ${JSON.stringify(name)}`);
     for (const f of answer.findings) console.log(`  ${f.rule} ${f.status} ${JSON.stringify(f.reason ?? '')} ${JSON.stringify(f.record ?? '')} ${JSON.stringify(f.found ?? '')}`);
     if (answer.held.length > 0) console.log(`  held: ${answer.held.join(', ')}`);
