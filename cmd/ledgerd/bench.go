@@ -239,30 +239,49 @@ func (b *benched) load(c *cli.Context, writers, perRequest int) error {
 		writers, perRequest, m.PerSecond, m.P50, m.P99, m.Max, r.Records, r.Bytes/int64(max(1, r.Records)), m.Seconds))
 }
 
-// openRuns opens runs, a hundred in a request.
+// openRuns opens runs, a hundred in a request, from a few writers at once.
 func (b *benched) openRuns(c *cli.Context, n int) error {
+	const chunk, writers = 100, 8
+	var wg sync.WaitGroup
+	var failed atomic.Pointer[error]
+	var left atomic.Int64
+	left.Store(int64(n))
 	begun := time.Now()
-	const chunk = 100
-	for left := n; left > 0; left -= chunk {
-		var entries [][]byte
-		for range min(chunk, left) {
-			line, err := bench.NewLine(b.signer)
-			if err != nil {
-				return err
+	for range writers {
+		wg.Go(func() {
+			for failed.Load() == nil {
+				size := min(chunk, left.Add(-chunk)+chunk)
+				if size <= 0 {
+					return
+				}
+				if err := b.openSome(c.Context, int(size)); err != nil {
+					failed.Store(&err)
+				}
 			}
-			e, err := line.Next(time.Now())
-			if err != nil {
-				return err
-			}
-			entries = append(entries, e)
-		}
-		if _, err := b.to.Append(c.Context, entries...); err != nil {
-			return err
-		}
+		})
+	}
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		return fmt.Errorf("opening runs: %w", *err)
 	}
 	took := time.Since(begun).Seconds()
 	return show(c, measured{What: "open-runs", Records: n, Seconds: took},
 		fmt.Sprintf("open runs %d in %.1f s, signing included", n, took))
+}
+
+func (b *benched) openSome(ctx context.Context, n int) error {
+	entries := make([][]byte, n)
+	for i := range entries {
+		line, err := bench.NewLine(b.signer)
+		if err != nil {
+			return err
+		}
+		if entries[i], err = line.Next(time.Now()); err != nil {
+			return err
+		}
+	}
+	_, err := b.to.Append(ctx, entries...)
+	return err
 }
 
 // prove makes proofs of random records, on as many goroutines as there are CPUs.
