@@ -223,7 +223,7 @@ func TestMalformed(t *testing.T) {
 		"range and run":          replace(about, about[:len(about)-1]+`,"from":0,"to":1}`),
 		"no head":                header + strings.Join(lines[3:], ""),
 		"heads falling":          header + lines[2] + lines[1] + strings.Join(lines[3:], ""),
-		"head after a record":    strings.Join(slices.Insert(slices.Clone(lines), 4, head), ""),
+		"head after a record":    strings.Join(slices.Insert(slices.Clone(lines), 4, lines[2]), ""),
 		"head without root":      header + `{"head":"o\n1\n\n"}` + "\n" + strings.Join(lines[3:], ""),
 		"record before any head": header + lines[3],
 		"end before any record":  header + head + `{"end":{"heads":1,"records":0,"payloads":0}}` + "\n",
