@@ -160,13 +160,10 @@ func TestEveryLineCounts(t *testing.T) {
 // records say and not with itself, is found.
 func TestEveryByteCounts(t *testing.T) {
 	trust := trustOfLog(t)
-	b := sample(t)
+	b := smallSample(t)
 	start := bytes.IndexByte(b, '\n')
 	rnd := rand.New(rand.NewPCG(7, 8))
 	for i := start; i < len(b); i++ {
-		if i > 2500 && rnd.IntN(500) != 0 {
-			continue
-		}
 		c := bytes.Clone(b)
 		c[i] ^= 1 << rnd.IntN(8)
 		if err := read(bytes.NewReader(c), trust); err == nil {
@@ -223,7 +220,7 @@ func TestMalformed(t *testing.T) {
 		"range and run":          replace(about, about[:len(about)-1]+`,"from":0,"to":1}`),
 		"no head":                header + strings.Join(lines[3:], ""),
 		"heads falling":          header + lines[2] + lines[1] + strings.Join(lines[3:], ""),
-		"head after a record":    strings.Join(slices.Insert(slices.Clone(lines), 4, lines[2]), ""),
+		"head after a record":    strings.Replace(strings.Join(slices.Insert(slices.Clone(lines), 4, lines[2]), ""), `"heads":2`, `"heads":3`, 1),
 		"head without root":      header + `{"head":"o\n1\n\n"}` + "\n" + strings.Join(lines[3:], ""),
 		"record before any head": header + lines[3],
 		"end before any record":  header + head + `{"end":{"heads":1,"records":0,"payloads":0}}` + "\n",
@@ -416,7 +413,7 @@ func TestRow59BombsTakeNoMemory(t *testing.T) {
 		}
 	})
 	t.Run("many records, then no end", func(t *testing.T) {
-		const n = 200_000
+		const n = 100_000
 		signer, _ := logSigner(t, origin, "log")
 		pr, pw := io.Pipe()
 		go func() {

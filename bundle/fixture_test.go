@@ -119,9 +119,13 @@ func committed(record uint64, d evidence.Digest) bool {
 	return slices.ContainsFunc(payloads[record], func(p disclosed) bool { return p.commitment().Commit == d })
 }
 
-// sample is a bundle of a few records of a tree, under two tree heads, with
-// payloads of every awkward size.
-func sample(t testing.TB) []byte {
+// sample is a bundle of a few records of a tree, under two tree heads.
+func sample(t testing.TB) []byte { return sampleOf(t, 0, 3, 8, 12, 13, 20) }
+
+// smallSample is without the large payloads.
+func smallSample(t testing.TB) []byte { return sampleOf(t, 0, 3, 8, 13, 20) }
+
+func sampleOf(t testing.TB, indexes ...uint64) []byte {
 	t.Helper()
 	signer, _ := logSigner(t, origin, "log")
 	leaves := leavesOf(23)
@@ -130,7 +134,7 @@ func sample(t testing.TB) []byte {
 	for _, size := range []int{9, 23} {
 		must(t, w.Head(signHead(t, uint64(size), naiveRoot(leaves[:size]), signer)))
 	}
-	for _, i := range []uint64{0, 3, 8, 12, 13, 20} {
+	for _, i := range indexes {
 		must(t, w.Record(i, leaves[i]))
 		ps := slices.Clone(payloads[i])
 		slices.SortFunc(ps, func(a, b disclosed) int {
