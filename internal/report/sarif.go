@@ -16,7 +16,7 @@ import (
 // not decidable a warning.
 func SARIF(w io.Writer, descriptions map[string]string, reports ...*Report) error {
 	log := sarif.NewReport()
-	run := sarif.NewRunWithInformationURI("verify", "https://github.com/ledgerd/ledgerd")
+	run := sarif.NewRun().WithTool(sarif.NewTool().WithDriver(sarif.NewToolComponent().WithName("verify")))
 	run.WithColumnKind("unicodeCodePoints")
 	for _, r := range reports {
 		for _, rule := range r.Rules {
