@@ -129,6 +129,10 @@ func TestMutations(t *testing.T) {
 			[]audit.Rule{audit.RuleHandoff}, audit.ReasonExpired},
 		{"offered to somebody else", body(evidence.KindHandoffOffered, 0, func(b *evidence.HandoffOffered) { b.To.Actor = audittest.Loner }), nil,
 			[]audit.Rule{audit.RuleHandoff}, audit.ReasonNotAccepted},
+		{"offered to another key", body(evidence.KindHandoffOffered, 0, func(b *evidence.HandoffOffered) { b.To.Key[0] ^= 1 }), nil,
+			[]audit.Rule{audit.RuleHandoff}, audit.ReasonNotAccepted},
+		{"settled by what the tool did not say", body(evidence.KindSettlement, 0, func(b *evidence.Settlement) { b.Finding = evidence.StatusFailure }), nil,
+			[]audit.Rule{audit.RuleOutcome}, audit.ReasonDiffers},
 		{"action outside the scope", body(evidence.KindHandoffOffered, 0, func(b *evidence.HandoffOffered) { b.Scope[1].Resource = "order/8" }), nil,
 			[]audit.Rule{audit.RuleHandoff}, audit.ReasonOutOfScope},
 

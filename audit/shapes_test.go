@@ -163,3 +163,53 @@ func TestRunState(t *testing.T) {
 		t.Errorf("%+v %v %v", c, since, run.InDoubt())
 	}
 }
+
+// TestAfterClosed: a run that is closed is closed, on its line and beside it.
+func TestAfterClosed(t *testing.T) {
+	for name, write := range map[string]func(r *audittest.Run){
+		"on the line": func(r *audittest.Run) { r.Do("lookup", `{}`) },
+		"beside it": func(r *audittest.Run) {
+			r.Beside(audittest.Tool, r.Opened.ID, &evidence.Confirmation{Status: evidence.StatusSuccess})
+		},
+	} {
+		w := audittest.New(t)
+		r := w.Open(nil)
+		r.Close(evidence.Completed)
+		write(r)
+		got := verify(t, w.RunBundle(r.ID), w.Trust(), audit.Options{})
+		if rules, reasons := broken(got); !slices.Equal(rules, []audit.Rule{audit.RuleChain}) || reasons[0] != audit.ReasonClosed {
+			dump(t, got)
+			t.Errorf("%s: %v %v", name, rules, reasons)
+		}
+	}
+}
+
+// TestConfirmation: an execution that names a confirmation names its own tool's,
+// about its own authorization.
+func TestConfirmation(t *testing.T) {
+	for name, tt := range map[string]struct {
+		by    string
+		about bool
+		want  audit.Status
+	}{
+		"its own tool's":       {audittest.Tool, true, audit.Held},
+		"another tool's":       {"shadow", true, audit.Broken},
+		"about something else": {audittest.Tool, false, audit.Broken},
+	} {
+		w := audittest.New(t)
+		w.Register("shadow", evidence.RoleTool)
+		r := w.Open(nil)
+		a := r.Authorize("send_email", `{}`, nil)
+		about := a.ID
+		if !tt.about {
+			about = r.Opened.ID
+		}
+		c := r.Beside(tt.by, about, &evidence.Confirmation{Status: evidence.StatusSuccess})
+		r.Execute(a, evidence.StatusSuccess, func(b *evidence.Execution) { b.Confirmation = c.ID })
+		r.Close(evidence.Completed)
+		if got := verify(t, w.RunBundle(r.ID), w.Trust(), audit.Options{}); got.Rule(audit.RuleChain).Status != tt.want {
+			dump(t, got)
+			t.Errorf("%s: %s", name, got.Rule(audit.RuleChain).Status)
+		}
+	}
+}
