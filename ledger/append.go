@@ -21,7 +21,8 @@ type Outcome struct {
 // SubmitEach gives the entries, each a record's JWS, their place in line next to
 // each other; the order of calls is the order of the log. wait returns what
 // became of each, in their order, once each is durable or refused. The entries
-// must not change until then.
+// must not change until then. More than Config.QueueEntries at once never get a
+// place.
 //
 // A wait that is given up takes nothing out of the line, and may be called
 // again. Its error is that of its context, or tlog.ErrBusy, tlog.ErrClosed or

@@ -210,6 +210,47 @@ func (s stopping) RebuildRows(ctx context.Context, rows iter.Seq2[tlog.Row, erro
 	})
 }
 
+// A log that is not the one whose head was signed is not indexed, and a check
+// says which entry it is.
+func TestReindexRefusesAnotherLog(t *testing.T) {
+	w := newWorld(t)
+	w.mixed(3)
+	w.stop()
+	s := w.openStore()
+	defer s.Close()
+	bad := flipping{s, 11}
+	if err := ledger.Reindex(t.Context(), bad, w.cfg.VerifierKey, nil); err == nil {
+		t.Error("indexed a log with a flipped bit")
+	}
+	r, err := ledger.Check(t.Context(), bad, w.vault, w.cfg.VerifierKey, nil)
+	if err != nil || r.Sound() {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if r, err := ledger.Check(t.Context(), s, w.vault, w.cfg.VerifierKey, nil); err != nil || !r.Sound() {
+		t.Errorf("the store itself: %+v, %v", r, err)
+	}
+}
+
+// flipping is a store that flips a bit of one entry.
+type flipping struct {
+	*pebblestore.Store
+	index uint64
+}
+
+func (s flipping) Entries(ctx context.Context, first, end uint64) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		at := first
+		for e, err := range s.Store.Entries(ctx, first, end) {
+			if at == s.index && err == nil {
+				e[200] ^= 1
+			}
+			if at++; !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
 // A backup is taken while the ledger is at work. It is read, proven and audited
 // like the original, signs nothing, and holds no key.
 func TestBackup(t *testing.T) {
@@ -396,7 +437,10 @@ func TestCreateTwice(t *testing.T) {
 		t.Errorf("an empty store: %v", err)
 	}
 	// Entry 0 is signed by one of its own keys, and nothing comes before it.
+	forged := sign(t, g.Entry0(), rootKey)
+	forged[len(forged)-1] ^= 'A' ^ 'Q' // another signature, in canonical base64
 	for name, first := range map[string][]byte{
+		"a forged one":   forged,
 		"another key":    sign(t, g.Entry0(), runtimeKey),
 		"another kind":   entries[1],
 		"another origin": sign(t, (&ledger.Genesis{Origin: "x", RootKeys: g.RootKeys, Time: g.Time}).Entry0(), rootKey),

@@ -316,6 +316,20 @@ func TestErasureIsFinishedAtStart(t *testing.T) {
 	w.sound()
 }
 
+// What a crash left half-written is gone after the next start.
+func TestHalfWrittenPayloadsGo(t *testing.T) {
+	w := newWorld(t)
+	left := filepath.Join(w.dir, "payloads", "tmp", "put-1")
+	if err := os.WriteFile(left, []byte("half a letter"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	if files := w.grep([]byte("half a letter")); len(files) > 0 {
+		t.Errorf("it lies in %v", files)
+	}
+	w.sound()
+}
+
 // Writers and an eraser at once: when the erasure is over, so is the payload.
 func TestEraseWhileItIsPut(t *testing.T) {
 	w := newWorld(t)
