@@ -245,7 +245,7 @@ func TestRow39CrossOrigin(t *testing.T) {
 	}
 }
 
-func TestRows41And42Tiles(t *testing.T) {
+func TestRow41And42Tiles(t *testing.T) {
 	d := daemontest.New(t, nil)
 	c := d.Client(d.Token)
 	if _, err := c.Append(context.Background(), d.Records(d.Line(), 300)...); err != nil {
