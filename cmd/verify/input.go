@@ -15,7 +15,7 @@ import (
 func readTrust(c *cli.Context) (*bundle.Trust, error) {
 	name := c.String("trust")
 	if name == "" {
-		return nil, usagef("expected --trust FILE: without it nobody's word counts (the ledger's operator prints one with: ledgerd trust)")
+		return nil, missingError{errors.New("nothing decided: expected --trust FILE, without which nobody's word counts (the ledger's operator prints one with: ledgerd trust)")}
 	}
 	b, err := readSmall(name, bundle.MaxTrust)
 	if err != nil {
