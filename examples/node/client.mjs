@@ -75,7 +75,7 @@ export class Run {
     Object.assign(this, { client, registry, key, actor, run, records: [], prev: undefined });
   }
 
-  payload(kind, body, { key, actor = this.actor, about, cites } = {}) {
+  payload(kind, body, { actor = this.actor, about, cites } = {}) {
     const { place, registry } = kinds[kind];
     const first = kind === 'run.opened';
     return JSON.stringify({
@@ -93,11 +93,14 @@ export class Run {
     });
   }
 
-  /** signs a record, submits it and returns its evidence ID. A record with `about` stands beside the line. */
+  /**
+   * signs a record, submits it and returns its evidence ID. A record with `about`
+   * stands beside the line; its key, actor and client are of whoever speaks there.
+   */
   async add(kind, body, options = {}) {
     const entry = sign(this.payload(kind, body, options), options.key ?? this.key);
     const id = evidenceID(entry);
-    const placed = await this.client.submit(entry);
+    const placed = await (options.client ?? this.client).submit(entry);
     if (placed.id !== id) throw new Error(`the ledger answered ${placed.id} for ${id}`);
     this.records.push({ kind, id, index: placed.index, entry });
     if (!options.about && kinds[kind].place.run) this.prev = id;

@@ -33,7 +33,7 @@ export function parseContract(bytes) {
   const weakest = m.weakest_source ? text(m.weakest_source, '/weakest_source') : 'runtime';
   if (!sourceOrder.includes(weakest)) refuse('/weakest_source');
   const expects = items(m.expects, '/expects');
-  const forbids = items(m.forbids, '/forbids', [], ['action', 'resource', 'input', 'input_has', 'output_has']);
+  const forbids = items(m.forbids, '/forbids', ['action'], ['resource', 'input', 'input_has', 'output_has']);
   const only = (optional(list, m.only, '/only') ?? []).map((n) => identifier(n, '/only'));
   if (only.length > 1000 || expects.reduce((n, e) => n + e.times, 0) > 10000) refuse('contract: too many');
   noCircle(expects);

@@ -2,6 +2,7 @@
 import { sha256 } from './encoding.mjs';
 import { item as parseItem, parseContract } from './contract.mjs';
 import { parse, Refused } from './ijson.mjs';
+import { same } from './runs.mjs';
 import { sourceOrder } from './trust.mjs';
 import { equal, partOf, write } from './values.mjs';
 
@@ -90,10 +91,14 @@ function readAssertion(assertion, see, contract) {
 function collect(run, before) {
   const items = [];
   const executions = run.line.filter((r) => r.kind === 'execution' && r.index < before);
-  const settlements = run.line.filter((r) => r.kind === 'settlement' && r.index < before);
+  const settlements = run.line.filter((r) => r.kind === 'settlement' && r.index < before && !r.void);
+  const own = (auth) => executions.filter((e) => e.body.authorization === auth.id && same(auth.body, e.body));
+  // A confirmation is of the last attempt there was when the line first named it.
+  const concerns = (c, attempts) => attempts.findLast((e) => e.index <= c.countsFrom);
   const word = (item, target) => {
     const { auth, exec } = item;
-    const confirmations = auth ? [...run.beside.values()].filter((c) => c.kind === 'confirmation' && c.about === auth.id && c.countsFrom < before && c.signer.name === auth.body.tool) : [];
+    const confirmations = auth ? [...run.beside.values()].filter((c) => c.kind === 'confirmation' && c.about === auth.id && c.countsFrom < before && c.signer.name === auth.body.tool
+      && concerns(c, own(auth)) === exec) : [];
     const settled = settlements.find((s) => s.body.settles === target.id);
     if (confirmations.length > 0) {
       const same = confirmations.every((c) => c.body.status === confirmations[0].body.status);
@@ -111,9 +116,8 @@ function collect(run, before) {
     items.push(item);
   };
   for (const auth of run.line.filter((r) => r.kind === 'authorization' && r.index < before)) {
-    const own = executions.filter((e) => e.body.authorization === auth.id);
-    for (const exec of own) word({ auth, exec, body: exec.body }, exec);
-    if (own.length === 0 && auth.body.effect !== 'escalate') word({ auth, body: auth.body }, auth);
+    for (const exec of own(auth)) word({ auth, exec, body: exec.body }, exec);
+    if (own(auth).length === 0 && auth.body.effect !== 'escalate') word({ auth, body: auth.body }, auth);
   }
   for (const exec of executions) if (!items.some((i) => i.exec === exec)) word({ exec, body: exec.body }, exec);
   return items;

@@ -1,6 +1,6 @@
 // Runs and their lines: the rules chain, authorized, outcome, budget, resume
 // and handoff of docs/rules.md, over attributed records in log order.
-const same = (a, b) => ['action', 'resource', 'tool'].every((n) => a[n] === b[n]) && a.input.commit === b.input.commit;
+export const same = (a, b) => ['action', 'resource', 'tool'].every((n) => a[n] === b[n]) && a.input.commit === b.input.commit;
 
 /** the evidence IDs that the body of a record on a line names. */
 function named(r) {
@@ -54,15 +54,15 @@ export class Runs {
       run.last = r;
     }
     run.line.push(r);
-    for (const id of named(r)) {
+    for (const id of r.cites ?? []) ask(run.beside.has(id), 'unknown_reference', id);
+    this[r.kind]?.(run, r);
+    for (const id of r.void ? [] : named(r)) {
       const b = run.beside.get(id);
       if (b && b.countsFrom === undefined) {
         b.countsFrom = r.index;
         if (b.kind === 'decision') this.spend(run, r, b.body.cost, {});
       }
     }
-    for (const id of r.cites ?? []) ask(run.beside.has(id), 'unknown_reference', id);
-    this[r.kind]?.(run, r);
   }
 
   ['run.opened'](run, r) {
@@ -126,8 +126,8 @@ export class Runs {
     const b = r.body;
     const ask = (ok, reason, found) => this.report.ask('authorized', ok, reason, r, found);
     run.covers.push(r.id);
-    if (b.confirmation !== undefined) this.confirmed(run, r, b.confirmation);
     const auth = run.auths.get(b.authorization);
+    if (b.confirmation !== undefined) this.confirmed(run, r, b.confirmation, auth);
     if (!ask(auth, 'no_authorization', b.authorization)) return;
     const before = run.attempts.get(auth.id) ?? [];
     run.attempts.set(auth.id, [...before, r]);
@@ -143,21 +143,39 @@ export class Runs {
     if (last) ask(last.body.status !== 'success' && (!['unknown', 'accepted'].includes(last.body.status) || this.ended(run, auth, last)), 'attempt', last.body.status);
   }
 
-  ended(run, auth, execution) {
-    return run.settled.has(execution.id) || [...run.beside.values()].some((c) => c.kind === 'confirmation' && c.about === auth.id && c.countsFrom !== undefined);
+  confirmations(run, auth) {
+    return [...run.beside.values()].filter((c) => c.kind === 'confirmation' && c.about === auth.id && c.countsFrom !== undefined && c.signer.name === auth.body.tool);
   }
 
-  confirmed(run, r, id) {
-    this.report.ask('chain', run.beside.has(id), 'unknown_reference', r, id);
+  /** two confirmations that differ are a doubt. */
+  differ(run, auth) {
+    return new Set(this.confirmations(run, auth).map((c) => c.body.status)).size > 1;
+  }
+
+  ended(run, auth, execution) {
+    return run.settled.has(execution.id) || this.confirmations(run, auth).length > 0;
+  }
+
+  /** the confirmation that a record rests on: about that authorization, and by its own tool. */
+  confirmed(run, r, id, auth) {
+    const c = run.beside.get(id);
+    const ok = c?.kind === 'confirmation' && auth && c.about === auth.id && c.signer.name === auth.body.tool;
+    this.report.ask('chain', ok, 'unknown_reference', r, id);
   }
 
   settlement(run, r) {
     const b = r.body;
     run.covers.push(r.id);
-    if (b.by === 'confirmation') this.confirmed(run, r, b.answer);
     const target = this.byID.get(b.settles);
     const ask = (ok, reason) => this.report.ask('outcome', ok, reason, r, b.settles);
     if (!ask(target?.run === r.run && ['authorization', 'execution'].includes(target.kind), 'unknown_reference')) return;
+    if (b.by === 'confirmation') {
+      const auth = target.kind === 'execution' ? run.auths.get(target.body.authorization) : target;
+      const c = run.beside.get(b.answer);
+      this.report.ask('chain', c, 'unknown_reference', r, b.answer);
+      r.void = !ask(c?.about === auth?.id && c?.signer.name === auth?.body.tool && c?.body.status === b.finding, 'differs');
+      if (r.void) return;
+    }
     const open = target.kind === 'execution' ? ['unknown', 'accepted'].includes(target.body.status) : !run.attempts.has(target.id);
     ask(open && !run.settled.has(target.id), 'not_in_doubt');
     run.settled.set(target.id, r);
@@ -192,9 +210,9 @@ export class Runs {
     for (const auth of run.auths.values()) {
       const tries = run.attempts.get(auth.id) ?? [];
       const last = tries.at(-1);
-      const may = auth.body.effect === 'allow' || (auth.body.mode === 'observe' && auth.body.effect === 'deny');
-      if (!last) {
-        if (may && !this.ended(run, auth, auth)) ids.push(auth.id);
+      if (this.differ(run, auth)) ids.push(executions && last ? last.id : auth.id);
+      else if (!last) {
+        if (auth.body.effect === 'allow' && !this.ended(run, auth, auth)) ids.push(auth.id);
       } else if (last.body.status === 'unknown' && last.body.source !== 'imported' && !this.ended(run, auth, last)) ids.push(executions ? last.id : auth.id);
     }
     return ids;

@@ -150,10 +150,9 @@ export function parseHead(note) {
     if (!m || data.length < 5) refuse('tree head: a signature line that is none');
     return { name: m[1], id: data.subarray(0, 4).toString('hex'), data: data.subarray(4) };
   });
-  const [origin, size, root, ...extensions] = body.split('\n').slice(0, -1);
+  const [origin, size, root] = body.split('\n').slice(0, -1);
   if (!isIdentifier(origin ?? '') || origin.includes('+')) refuse('tree head: origin');
   if (!/^(0|[1-9][0-9]{0,18})$/.test(size ?? '') || BigInt(size) > 1n << 62n) refuse('tree head: size');
-  if (extensions.includes('')) refuse('tree head: an empty extension line');
   return { origin, size: BigInt(size), root: strictBase64(root ?? '', 'base64', 32), body, signatures };
 }
 
