@@ -2,12 +2,9 @@ package audit
 
 import (
 	"errors"
-	"fmt"
-	"slices"
 
 	"ledgerd/bundle"
 	"ledgerd/evidence"
-	"ledgerd/ledger/tlog"
 )
 
 // Auditor is fed tree heads, records in log order and payloads, and reports. Make
@@ -39,14 +36,6 @@ type Auditor struct {
 	payloads *disclosures
 	last     *evidence.Record // to which payloads that follow belong
 	lastAt   place
-}
-
-// headSeen is a tree head that the log signed.
-type headSeen struct {
-	*bundle.Head
-	note []byte
-	// lacks is why the trust file does not accept it, nil where it does.
-	lacks *Finding
 }
 
 type acceptance struct {
@@ -90,110 +79,6 @@ func New(trust *bundle.Trust, origin string, about *bundle.About, o Options) *Au
 // Trusted reports whether the trust file names the ledger. Where it does not,
 // nothing is decided, and records need not be fed.
 func (a *Auditor) Trusted() bool { return a.trusted != nil }
-
-// Head takes a signed tree head. Only malformed ones are an error.
-func (a *Auditor) Head(signed []byte) error {
-	a.scope.Heads++
-	a.tally.applies[RuleInclusion] = true
-	if a.trusted == nil {
-		return nil
-	}
-	h, err := a.trusted.OpenHead(signed)
-	var form *bundle.FormatError
-	switch {
-	case err == nil:
-		a.heads = append(a.heads, headSeen{h, signed, nil})
-	case errors.As(err, &form):
-		return err
-	case errors.Is(err, bundle.ErrQuorum):
-		f := headFinding(Undecidable, "witnesses' cosignatures on the tree head", "a tree head that the quorum cosigned", err)
-		a.heads = append(a.heads, headSeen{h, signed, &f})
-	case errors.Is(err, bundle.ErrUntrusted):
-		a.strangers++
-		a.strange = append(a.strange, headFinding(Undecidable, "a trust file that names who signed it", "a tree head signed by the log", err))
-	default:
-		a.tally.add(headFinding(Broken, "", "a tree head signed by the log "+a.origin, err))
-	}
-	return nil
-}
-
-func headFinding(status Status, decides, expected string, err error) Finding {
-	return Finding{Rule: RuleInclusion, Status: status, Reason: ReasonHead, Expected: expected, Found: err.Error(), Decides: decides}
-}
-
-// checkHeads compares the roots that the records give, one for each head, with
-// the signed ones, and the heads with each other.
-func (a *Auditor) checkHeads(roots map[uint64]tlog.Hash) {
-	slices.SortStableFunc(a.heads, func(x, y headSeen) int {
-		switch {
-		case x.Size < y.Size:
-			return -1
-		case x.Size > y.Size:
-			return 1
-		}
-		return 0
-	})
-	if len(a.heads) > 1 {
-		a.tally.applies[RuleConsistency] = true
-	}
-	for i := range a.heads {
-		for k := range i {
-			if x, y := a.heads[k], a.heads[i]; x.Size == y.Size && x.Root != y.Root {
-				a.equivoc = append(a.equivoc, [2][]byte{x.note, y.note})
-				a.tally.add(Finding{
-					Rule: RuleConsistency, Status: Broken, Reason: ReasonTwoRoots, Expected: fmt.Sprintf("one root for size %d", x.Size),
-					Found: fmt.Sprintf("%v and %v, both signed", x.Root, y.Root),
-				})
-			}
-		}
-	}
-	if len(a.heads) == 0 {
-		a.tally.add(a.strange...)
-		return
-	}
-	a.cover(roots)
-}
-
-// cover decides inclusion by the largest tree head: one of that size, accepted,
-// has the root that the records give. A smaller one with another root is no
-// beginning of it.
-func (a *Auditor) cover(roots map[uint64]tlog.Hash) {
-	last := a.heads[len(a.heads)-1]
-	var lacks *Finding
-	covered, accepted := false, false
-	for _, h := range a.heads {
-		root, known := roots[h.Size]
-		switch {
-		case !known:
-		case h.Size < last.Size && root != h.Root:
-			a.equivoc = append(a.equivoc, [2][]byte{h.note, last.note})
-			a.tally.add(Finding{
-				Rule: RuleConsistency, Status: Broken, Reason: ReasonNotExtended,
-				Expected: fmt.Sprintf("the tree of size %d to begin with that of size %d, root %v", last.Size, h.Size, h.Root),
-				Found:    fmt.Sprintf("root %v at size %d", root, h.Size),
-			})
-		case h.Size == last.Size && root == h.Root:
-			covered = true
-			if h.lacks != nil {
-				lacks = h.lacks
-			}
-			if h.lacks == nil || !accepted {
-				a.scope.Size, a.scope.Root, a.scope.Witnesses = h.Size, h.Root, h.Witnesses
-			}
-			accepted = accepted || h.lacks == nil
-		}
-	}
-	switch {
-	case !covered:
-		a.tally.add(Finding{
-			Rule: RuleInclusion, Status: Broken, Reason: ReasonRoot,
-			Expected: fmt.Sprintf("the records to give the signed root %v of size %d", last.Root, last.Size),
-			Found:    fmt.Sprintf("root %v", roots[last.Size]),
-		})
-	case !accepted:
-		a.tally.add(*lacks)
-	}
-}
 
 // Add takes the entry at index. Entries come in log order.
 func (a *Auditor) Add(index uint64, entry []byte) {
@@ -401,61 +286,6 @@ func (a *Auditor) applies(p place, r *Run, rec *evidence.Record) {
 	case *evidence.Verdict:
 		a.scope.Recorded[b.Result]++
 	}
-}
-
-// opens connects a run with its parent and with the handoff that it continues.
-func (a *Auditor) opens(p place, r *Run, rec *evidence.Record, b *evidence.RunOpened) []Finding {
-	if parent := a.accounts[b.Parent]; parent != nil {
-		r.account.parent = parent
-	}
-	if b.Acceptance.IsZero() {
-		return nil
-	}
-	a.tally.applies[RuleHandoff] = true
-	a.useOnce(p, rec, RuleHandoff)
-	r.handoff = &handoffState{acceptance: b.Acceptance}
-	acc := a.accepted[b.Acceptance]
-	switch {
-	case acc == nil && a.about != nil:
-		return []Finding{p.undecidable(RuleHandoff, ReasonNotAccepted, "a bundle that holds the acceptance", "the acceptance that the run continues", "none with the ID %s here", b.Acceptance)}
-	case acc == nil:
-		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "an acceptance before the run", "none with the ID %s", b.Acceptance)}
-	case acc.body.Opens != rec.Run:
-		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "the run that the acceptance opens, "+string(acc.body.Opens), "%s", rec.Run).and(acc.id, acc.index)}
-	case !sameAgent(acc.rec.Actor, rec.Actor):
-		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "a run of "+acc.rec.Actor+", who accepted", "one of %s", rec.Actor).and(acc.id, acc.index)}
-	}
-	offer := a.offers[acc.body.Offer]
-	if offer == nil {
-		return a.noOffer(p, acc)
-	}
-	r.handoff.offer = offer
-	var found []Finding
-	if acc.rec.Time > offer.body.Expires {
-		found = append(found, p.broken(RuleHandoff, ReasonExpired, "an acceptance until "+offer.body.Expires.String(), "%s", acc.rec.Time).and(acc.id, acc.index))
-	}
-	if to := offer.body.To; to.Origin != a.origin || !sameAgent(to.Actor, acc.rec.Actor) || to.Key != acc.by.Key {
-		found = append(found, p.broken(RuleHandoff, ReasonNotAccepted, fmt.Sprintf("an acceptance by %s of %s with key %s", to.Actor, to.Origin, to.Key), "%s with key %s", acc.rec.Actor, acc.by.Key).and(acc.id, acc.index))
-	}
-	return found
-}
-
-func (a *Auditor) noOffer(p place, acc *acceptance) []Finding {
-	if a.about == nil && acc.body.Origin != a.origin {
-		a.elsewhere++ // the giver's ledger has it: no log holds another's records
-		return nil
-	}
-	if a.about == nil {
-		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "the offer before its acceptance", "none with the ID %s", acc.body.Offer).and(acc.id, acc.index)}
-	}
-	return []Finding{p.undecidable(RuleHandoff, ReasonOutOfScope, "the giver's bundle about the offer "+acc.body.Offer.String(), "the offer, for its scope and time", "none here").and(acc.id, acc.index)}
-}
-
-// sameAgent compares actors; an instance acts as its agent.
-func sameAgent(a, b string) bool {
-	x, _ := SplitInstance(a)
-	y, _ := SplitInstance(b)
-	return x == y
 }
 
 // useOnce reports a second use of what is used once in the ledger.

@@ -1,0 +1,62 @@
+package audit
+
+import (
+	"fmt"
+
+	"ledgerd/evidence"
+)
+
+// opens connects a run with its parent and with the handoff that it continues.
+func (a *Auditor) opens(p place, r *Run, rec *evidence.Record, b *evidence.RunOpened) []Finding {
+	if parent := a.accounts[b.Parent]; parent != nil {
+		r.account.parent = parent
+	}
+	if b.Acceptance.IsZero() {
+		return nil
+	}
+	a.tally.applies[RuleHandoff] = true
+	a.useOnce(p, rec, RuleHandoff)
+	r.handoff = &handoffState{acceptance: b.Acceptance}
+	acc := a.accepted[b.Acceptance]
+	switch {
+	case acc == nil && a.about != nil:
+		return []Finding{p.undecidable(RuleHandoff, ReasonNotAccepted, "a bundle that holds the acceptance", "the acceptance that the run continues", "none with the ID %s here", b.Acceptance)}
+	case acc == nil:
+		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "an acceptance before the run", "none with the ID %s", b.Acceptance)}
+	case acc.body.Opens != rec.Run:
+		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "the run that the acceptance opens, "+string(acc.body.Opens), "%s", rec.Run).and(acc.id, acc.index)}
+	case !sameAgent(acc.rec.Actor, rec.Actor):
+		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "a run of "+acc.rec.Actor+", who accepted", "one of %s", rec.Actor).and(acc.id, acc.index)}
+	}
+	offer := a.offers[acc.body.Offer]
+	if offer == nil {
+		return a.noOffer(p, acc)
+	}
+	r.handoff.offer = offer
+	var found []Finding
+	if acc.rec.Time > offer.body.Expires {
+		found = append(found, p.broken(RuleHandoff, ReasonExpired, "an acceptance until "+offer.body.Expires.String(), "%s", acc.rec.Time).and(acc.id, acc.index))
+	}
+	if to := offer.body.To; to.Origin != a.origin || !sameAgent(to.Actor, acc.rec.Actor) || to.Key != acc.by.Key {
+		found = append(found, p.broken(RuleHandoff, ReasonNotAccepted, fmt.Sprintf("an acceptance by %s of %s with key %s", to.Actor, to.Origin, to.Key), "%s with key %s", acc.rec.Actor, acc.by.Key).and(acc.id, acc.index))
+	}
+	return found
+}
+
+func (a *Auditor) noOffer(p place, acc *acceptance) []Finding {
+	if a.about == nil && acc.body.Origin != a.origin {
+		a.elsewhere++ // the giver's ledger has it: no log holds another's records
+		return nil
+	}
+	if a.about == nil {
+		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "the offer before its acceptance", "none with the ID %s", acc.body.Offer).and(acc.id, acc.index)}
+	}
+	return []Finding{p.undecidable(RuleHandoff, ReasonOutOfScope, "the giver's bundle about the offer "+acc.body.Offer.String(), "the offer, for its scope and time", "none here").and(acc.id, acc.index)}
+}
+
+// sameAgent compares actors; an instance acts as its agent.
+func sameAgent(a, b string) bool {
+	x, _ := SplitInstance(a)
+	y, _ := SplitInstance(b)
+	return x == y
+}
