@@ -79,9 +79,17 @@ func TestFind(t *testing.T) {
 	}
 	after := uint64(500)
 	for _, f := range []ledger.Filter{
-		{}, {Limit: 7}, {Kind: evidence.KindAuthorization}, {Action: "send_email"}, {Action: "send_email", After: &after, Limit: 3},
-		{Actor: "support", Kind: evidence.KindRunOpened}, {Actor: "nobody"}, {From: evidence.TimeOf(time.Now().Add(-time.Hour))},
-		{To: evidence.TimeOf(time.Now().Add(-time.Hour))}, {Limit: 1000}, {Limit: 1001},
+		{},
+		{Limit: 7},
+		{Kind: evidence.KindAuthorization},
+		{Action: "send_email"},
+		{Action: "send_email", After: &after, Limit: 3},
+		{Actor: "support", Kind: evidence.KindRunOpened},
+		{Actor: "nobody"},
+		{From: evidence.TimeOf(time.Now().Add(-time.Hour))},
+		{To: evidence.TimeOf(time.Now().Add(-time.Hour))},
+		{Limit: 1000},
+		{Limit: 1001},
 	} {
 		var here, there []evidence.ID
 		for p, err := range d.Ledger.Find(ctx, f) {

@@ -17,6 +17,7 @@ import (
 
 	"ledgerd/internal/datadir"
 	"ledgerd/internal/server"
+	"ledgerd/ledger/pebblestore"
 	"ledgerd/ledger/tlog"
 )
 
@@ -67,6 +68,11 @@ func serve(c *cli.Context) error {
 		HeadFile: c.Path("head-file"), MaxPayload: c.Int64("max-payload"), Logger: log, OnCommit: metrics.Commit,
 		OnFatal: func(err error) { fatal <- err },
 	})
+	if errors.Is(err, pebblestore.ErrLocked) {
+		if a, other := d.Daemon(); other == nil {
+			err = fmt.Errorf("%w: the daemon at %s, process %d, if it still is that one", err, a.URL, a.PID)
+		}
+	}
 	if err != nil {
 		return err
 	}
