@@ -257,3 +257,19 @@ func TestNoContract(t *testing.T) {
 		t.Errorf("%+v %v", v, err)
 	}
 }
+
+// TestJudgeDoubtfulOutput: what an action in doubt gives in the end, nobody knows.
+func TestJudgeDoubtfulOutput(t *testing.T) {
+	for name, output := range map[string]string{"none so far": "", "another so far": `{"id":8}`, "this one so far": `{"id":7}`} {
+		f := newFakeRun(t, `{"contract":"v1","task":"x","expects":[{"action":"a","output_has":{"id":7}}]}`)
+		f.do("a", `{}`, evidence.StatusAccepted, func(_ *evidence.Authorization, x *evidence.Execution) {
+			if output != "" {
+				c := f.commit(output)
+				x.Output = &c
+			}
+		})
+		if v, err := Judge(f.run, f.claim(), "", f.payloads); err != nil || v.Result != evidence.InDoubt {
+			t.Errorf("%s: %s %v", name, v.Result, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -210,6 +211,42 @@ func TestConfirmation(t *testing.T) {
 		if got := verify(t, w.RunBundle(r.ID), w.Trust(), audit.Options{}); got.Rule(audit.RuleChain).Status != tt.want {
 			dump(t, got)
 			t.Errorf("%s: %s", name, got.Rule(audit.RuleChain).Status)
+		}
+	}
+}
+
+// TestVerdictToTheByte: a recorded verdict that says the same in other bytes, or
+// rests on something else, is not the one recomputed.
+func TestVerdictToTheByte(t *testing.T) {
+	for name, tt := range map[string]struct {
+		old, new string
+		want     audit.Status
+	}{
+		"the same":        {"", "", audit.Held},
+		"another source":  {`"source":"runtime"`, `"source":"confirmed"`, audit.Broken},
+		"white space":     {`"result":`, `"result": `, audit.Broken},
+		"other rules":     {`"rules":1`, `"rules":0`, audit.Broken},
+		"rules to come":   {`"rules":1`, `"rules":2`, audit.Undecidable},
+		"unknown member":  {`"rules":1`, `"rules":1,"zeal":1`, audit.Broken},
+		"a payload fewer": {`"disclosed":[`, `"dismissed":[`, audit.Broken},
+	} {
+		s := &scene{World: audittest.New(t)}
+		s.run = s.OpenWith(`{"contract":"v1","task":"x","expects":[{"action":"refund","input":{}}]}`)
+		s.run.Do("refund", `{}`)
+		claim := s.run.ClaimContract()
+		v, err := audit.Judge(s.fold(), claim.ID, "", s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := v.Bytes()
+		if err != nil || !bytes.Contains(doc, []byte(tt.old)) {
+			t.Fatalf("%s %v", doc, err)
+		}
+		s.run.Verdict(claim.ID, v.Result, bytes.Replace(doc, []byte(tt.old), []byte(tt.new), 1))
+		s.run.Close(evidence.Completed)
+		if got := verify(t, s.RunBundle(s.run.ID), s.Trust(), audit.Options{}); got.Rule(audit.RuleVerdict).Status != tt.want {
+			dump(t, got)
+			t.Errorf("%s: %s", name, got.Rule(audit.RuleVerdict).Status)
 		}
 	}
 }
