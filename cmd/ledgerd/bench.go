@@ -169,6 +169,7 @@ type measured struct {
 	Bytes      int64   `json:"bytes,omitempty"`
 	Seconds    float64 `json:"seconds,omitempty"`
 	PerSecond  float64 `json:"per_second,omitempty"`
+	CPU        float64 `json:"cpu_us_per_record,omitempty"` // of this process
 	P50        float64 `json:"p50_ms,omitempty"`
 	P99        float64 `json:"p99_ms,omitempty"`
 	Max        float64 `json:"max_ms,omitempty"`
@@ -234,9 +235,10 @@ func (b *benched) load(c *cli.Context, writers, perRequest int) error {
 		return fmt.Errorf("%d writers, %d records a request: %w", writers, perRequest, err)
 	}
 	m.Records, m.Bytes, m.Seconds, m.PerSecond = r.Records, r.Bytes, r.Elapsed.Seconds(), r.PerSecond()
+	m.CPU = float64(r.CPUPerRecord().Nanoseconds()) / 1000
 	m.P50, m.P99, m.Max, m.Busy = ms(r.P50), ms(r.P99), ms(r.Max), r.Busy
-	return show(c, m, fmt.Sprintf("append    %5d writers, %3d a request: %8.0f/s  p50 %8.2f ms  p99 %8.2f ms  max %8.2f ms  (%d records of %d bytes in %.1f s)",
-		writers, perRequest, m.PerSecond, m.P50, m.P99, m.Max, r.Records, r.Bytes/int64(max(1, r.Records)), m.Seconds))
+	return show(c, m, fmt.Sprintf("append    %5d writers, %3d a request: %8.0f/s  p50 %8.2f ms  p99 %8.2f ms  max %8.2f ms  CPU %4.0f µs  (%d records of %d bytes in %.1f s)",
+		writers, perRequest, m.PerSecond, m.P50, m.P99, m.Max, m.CPU, r.Records, r.Bytes/int64(max(1, r.Records)), m.Seconds))
 }
 
 // openRuns opens runs, a hundred in a request, from a few writers at once.

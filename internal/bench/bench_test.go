@@ -67,6 +67,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.ReportMetric(r.PerSecond(), "records/s")
 			b.ReportMetric(float64(r.P50.Microseconds()), "p50-µs")
 			b.ReportMetric(float64(r.P99.Microseconds()), "p99-µs")
+			b.ReportMetric(float64(r.CPUPerRecord().Microseconds()), "cpu-µs/record")
 			b.ReportMetric(float64(r.Elapsed.Nanoseconds())/float64(r.Records), "ns/op")
 		})
 	}

@@ -39,6 +39,7 @@ type Rate struct {
 	Records int           // acknowledged
 	Bytes   int64         // of their entries
 	Elapsed time.Duration // of the timed phases
+	CPU     time.Duration // that this process used in them, 0 where it cannot be told
 	Busy    int           // requests that were made again
 	P50     time.Duration // of a request, from call to answer
 	P99     time.Duration
@@ -49,6 +50,10 @@ type Rate struct {
 
 // PerSecond returns records a second.
 func (r *Rate) PerSecond() float64 { return float64(r.Records) / max(r.Elapsed.Seconds(), 1e-9) }
+
+// CPUPerRecord returns the CPU time that a record cost this process: where other
+// programs want the CPUs too, it says more than the rate does.
+func (r *Rate) CPUPerRecord() time.Duration { return r.CPU / time.Duration(max(1, r.Records)) }
 
 // phaseRecords bounds what is signed ahead: 50 MB of entries.
 const phaseRecords = 50_000
@@ -158,10 +163,14 @@ func (l Load) phase(ctx context.Context, to Appender, work [][][][]byte, total *
 			}
 		})
 	}
+	cpu, told := cpuTime()
 	begun := time.Now()
 	close(start)
 	wg.Wait()
 	total.Elapsed += time.Since(begun)
+	if now, ok := cpuTime(); ok && told {
+		total.CPU += now - cpu
+	}
 	for i := range results {
 		r := &results[i]
 		total.Records += r.Records
