@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -65,6 +66,7 @@ type Ledger struct {
 	admit    *admitter
 	registry *audit.Registry
 	counts   counts
+	checked  atomic.Pointer[tlog.SignedHead] // of the last receipt: its signature was verified
 }
 
 // ErrNoLedger: the store holds no entry 0. Create makes one.
