@@ -353,6 +353,25 @@ func TestRangeIsContiguous(t *testing.T) {
 	}
 }
 
+// TestRangeIsWithinTheTree: a range that goes on beyond the tree lacks records,
+// though there are none to leave out.
+func TestRangeIsWithinTheTree(t *testing.T) {
+	signer, _ := logSigner(t, origin, "log")
+	leaves := leavesOf(40)
+	var b bytes.Buffer
+	w := NewWriter(&b, RangeHeader(origin, 38, 40), nodesOf(leaves))
+	must(t, w.Head(signHead(t, 40, naiveRoot(leaves), signer)))
+	must(t, w.Record(38, leaves[38]))
+	must(t, w.Record(39, leaves[39]))
+	must(t, w.Close())
+	must(t, read(bytes.NewReader(b.Bytes()), trustOfLog(t)))
+	longer := bytes.Replace(b.Bytes(), []byte(`"to":40`), []byte(`"to":41`), 1)
+	var fe *FormatError
+	if err := read(bytes.NewReader(longer), trustOfLog(t)); !errors.As(err, &fe) {
+		t.Errorf("expected a *FormatError for a range to 40 of a tree of size 40, found %v", err)
+	}
+}
+
 func TestWriterRefuses(t *testing.T) {
 	signer, _ := logSigner(t, origin, "log")
 	leaves := leavesOf(8)

@@ -264,6 +264,9 @@ func (r *Reader) ended(l *endLine) (Item, error) {
 		return nil, r.malformed("expected %d heads, %d records and %d payloads, as the end line says, found %d, %d and %d",
 			l.Heads, l.Records, l.Payloads, r.seen.Heads, r.seen.Records, r.seen.Payloads)
 	}
+	if a := &r.h.About; a.Kind == AboutRange && *a.To > r.fold.size() {
+		return nil, r.malformed("expected every record from %d to %d, found a tree of size %d", *a.From, *a.To-1, r.fold.size())
+	}
 	if err := r.advance(r.fold.size(), l.Left); err != nil {
 		return nil, err
 	}
