@@ -54,7 +54,7 @@ func (r *run) execution() []byte {
 // resource is as long as it takes.
 const resource = "ticket:71-00042"
 
-// runBytes is about what one run of the benchmarks holds.
+// perRun is how many records a run of the benchmarks has.
 const perRun = 2 + 2*pairs
 
 // work signs n whole runs, on all processors.
@@ -202,8 +202,7 @@ func benchSize(b *testing.B) int {
 	return n
 }
 
-// filled is a ledger of benchSize records; all benchmarks of one process that
-// want the same size share it.
+// filled is a ledger of benchSize records, in runs that 64 writers appended.
 func filled(b *testing.B) *world {
 	w := newWorld(b, realStore, tuned)
 	for left := benchSize(b); left > 0; {
@@ -303,4 +302,20 @@ func BenchmarkRunsOpened(b *testing.B) {
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
 	b.ReportMetric(rss(b), "RSS-MiB")
+}
+
+// BenchmarkPutPayloads stores small payloads, a thousand at a time.
+func BenchmarkPutPayloads(b *testing.B) {
+	w := newWorld(b, realStore)
+	payloads := make([]evidence.Payload, b.N)
+	for i := range payloads {
+		payloads[i] = payload(fmt.Sprintf("a message of some length, number %d", i))
+	}
+	b.ResetTimer()
+	for part := range slices.Chunk(payloads, 1000) {
+		if _, err := w.PutPayloads(context.Background(), part); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "payloads/s")
 }

@@ -188,6 +188,9 @@ func (v *Vault) putMany(ctx context.Context, payloads []evidence.Payload, allowe
 		}
 		dirs[filepath.Dir(v.path(s.commitment.Commit))] = true
 	}
+	if whole {
+		return out, syncFileSystem(v.dir)
+	}
 	for dir := range dirs {
 		if err := syncDir(dir); err != nil {
 			return nil, fmt.Errorf("payloads: %w", err)
