@@ -25,17 +25,17 @@ function read(jws, index, report) {
 
 export function auditReceipt(receipt, ledgers) {
   const report = new Report();
-  const { answer, why } = acceptHead(receipt.head, ledgers);
+  const { answer, why, signed } = acceptHead(receipt.head, ledgers);
   if (answer === 'broken') report.ask('inclusion', false, 'tree_head', undefined, why);
   if (answer === 'undecidable') report.undecidable('inclusion', 'tree_head', undefined, why);
   const wrong = notIncluded(receipt);
-  if (answer === 'accepted') report.ask('inclusion', wrong === null, receipt.index >= receipt.head.size ? 'index' : 'root', undefined, wrong);
+  if (signed && (wrong || answer === 'accepted')) report.ask('inclusion', wrong === null, receipt.index >= receipt.head.size ? 'index' : 'root', undefined, wrong);
   const ledger = ledgers.get(receipt.head.origin);
   const r = read(receipt.jws.toString('latin1'), Number(receipt.index), report);
   if (!r) return report;
   const pins = [...(ledger?.actors.values() ?? [])].some((a) => a.name === r.actor);
   const pinned = ledger?.actors.get(r.kid);
-  if (answer !== 'accepted' || (!pinned && !pins)) report.undecidable('signature', 'unknown_key', r);
+  if (!signed || (!pinned && !pins)) report.undecidable('signature', 'unknown_key', r);
   else if (report.ask('signature', r.origin === ledger.origin, 'wrong_origin', r)
     && (pinned || undecided(report, r))) report.ask('signature', verify(r, pinned.x), 'bad_signature', r);
   return report;
@@ -48,18 +48,19 @@ function undecided(report, r) {
 
 export function auditBundle(bundle, ledgers, asked = {}) {
   const report = new Report();
-  const other = bundle.heads.some((h) => h.origin !== bundle.origin);
-  if (other) {
-    report.ask('inclusion', false, 'tree_head', undefined, 'the header names another ledger than a tree head');
-    return report;
-  }
   const ledger = ledgers.get(bundle.origin);
+  const other = bundle.heads.some((h) => h.origin !== bundle.origin);
+  if (other) report.ask('inclusion', false, 'tree_head', undefined, 'the header names another ledger than a tree head');
   if (!ledger) {
-    for (const rule of rules) report.undecidable(rule, 'no such ledger in the trust file');
+    for (const rule of rules.slice(1)) report.undecidable(rule, 'no such ledger in the trust file');
     return report;
   }
+  if (other) return report;
   const trusted = heads(bundle, ledgers, report);
-  if (!trusted) return report;
+  if (!trusted) {
+    for (const rule of rules.slice(1)) if (rule !== 'inclusion') report.undecidable(rule, 'no tree head that the log signed');
+    return report;
+  }
 
   const registry = new Registry(ledger, report);
   const runs = new Runs(report);
@@ -97,26 +98,27 @@ export function auditBundle(bundle, ledgers, asked = {}) {
 
 /**
  * inclusion and consistency. Returns whether the records are judged: not by a
- * head that the log did not sign, for anybody can write one.
+ * head of a stranger's, for anybody can write one.
  */
 function heads(bundle, ledgers, report) {
-  let all = true;
   if (bundle.beyond) report.ask('inclusion', false, 'index', undefined, 'an index that is not below the size');
-  for (const [i, h] of bundle.heads.entries()) {
-    const { answer, why, signed } = acceptHead(h, ledgers);
+  const answers = bundle.heads.map((h) => ({ ...acceptHead(h, ledgers), head: h }));
+  const reach = bundle.records.at(-1).index;
+  const covered = answers.some((a) => a.answer === 'accepted' && a.head.size > reach);
+  let before;
+  for (const { answer, why, signed, head } of answers) {
     if (answer === 'broken') report.ask('inclusion', false, 'tree_head', undefined, why);
-    if (answer === 'undecidable') report.undecidable('inclusion', 'tree_head', undefined, why);
-    if (!signed) all = false;
+    if (answer === 'undecidable' && !covered) report.undecidable('inclusion', 'tree_head', undefined, why);
     if (bundle.beyond || !signed) continue;
-    const found = bundle.roots.get(Number(h.size));
-    report.ask('inclusion', found?.equals(h.root), 'root', undefined, `size ${h.size}`);
-    if (i > 0) {
-      const before = bundle.heads[i - 1];
-      report.ask('consistency', before.size !== h.size || before.root.equals(h.root), 'two_roots');
-      report.ask('consistency', found?.equals(h.root), 'not_extended');
+    const found = bundle.roots.get(Number(head.size));
+    report.ask('inclusion', found?.equals(head.root), 'root', undefined, `size ${head.size}`);
+    if (before) {
+      report.ask('consistency', before.size !== head.size || before.root.equals(head.root), 'two_roots');
+      report.ask('consistency', found?.equals(head.root), 'not_extended');
     }
+    before = head;
   }
-  return all;
+  return answers.some((a) => a.signed || a.answer === 'broken');
 }
 
 function disclosure(line, r, payloads, report) {

@@ -2,7 +2,7 @@
 // the tree recomputed from them. What the records say is for rules.mjs.
 import { leafHash, nodeHash, sha256, strictBase64 } from './encoding.mjs';
 import { parse, refuse, utf8 } from './ijson.mjs';
-import { maxEntry } from './record.mjs';
+import { maxEntry, scalars } from './record.mjs';
 import { members, parseHead } from './trust.mjs';
 
 const fileStart = { receipt: 'c2sp.org/tlog-proof@', bundle: '{"bundle":' };
@@ -21,7 +21,7 @@ export function parseReceipt(bytes) {
   const jws = strictBase64(m[1], 'base64');
   if (jws.length > maxEntry) refuse('a record of more than 65,535 bytes');
   const index = BigInt(m[2]);
-  if (index >= 1n << 63n) refuse('index: too great');
+  if (index >= 1n << 64n) refuse('index: too great');
   const hashes = m[3].split('\n').slice(0, -1).map((h) => strictBase64(h, 'base64', 32));
   return { jws, index, hashes, head: parseHead(m[4]) };
 }
@@ -88,13 +88,13 @@ export function parseBundle(bytes) {
 
   const header = next('bundle');
   if (header.bundle !== 'v1') refuse('bundle: want "v1"');
-  string(header.origin, 'origin');
+  if (!scalars.origin(string(header.origin, 'origin'))) refuse('origin: no name of a ledger');
   const { about } = header;
   if (!Object.hasOwn(abouts, about?.kind ?? '')) refuse('about: kind');
   shape(header.aboutNode, 'about', 'kind', ...abouts[about.kind]);
   if (about.kind === 'range') {
     if (count(about.from, 'from') >= count(about.to, 'to')) refuse('about: an empty range');
-  } else if (!(about.kind === 'run' ? /^run_[0-9a-f-]{36}$/ : /^ev_[A-Za-z0-9_-]{43}$/).test(string(about[abouts[about.kind][0]], 'about'))) {
+  } else if (!scalars[about.kind === 'run' ? 'run ID' : 'evidence ID'](string(about[abouts[about.kind][0]], 'about'))) {
     refuse('about: no run ID or evidence ID');
   }
 
@@ -110,7 +110,6 @@ export function parseBundle(bytes) {
   const stack = [];
   const roots = new Map([[0, sha256()]]);
   let reached = 0;
-  let beyond = false;
   const push = (lo, hi, hash) => {
     stack.push({ lo, hi, hash });
     for (;;) {
@@ -125,8 +124,8 @@ export function parseBundle(bytes) {
   const nodes = (left, until) => {
     const hashes = left === undefined ? [] : Array.isArray(left) && left.length > 0 ? left.map((h) => strictBase64(string(h, 'left'), 'base64url', 32)) : refuse('left: want a list');
     const places = between(reached, Math.min(until, size), cuts, size);
-    if (!beyond && places.length !== hashes.length) refuse(`left: want ${places.length} nodes, found ${hashes.length}`);
-    if (!beyond) places.forEach(([lo, hi], i) => push(lo, hi, hashes[i]));
+    if (places.length !== hashes.length) refuse(`left: want ${places.length} nodes, found ${hashes.length}`);
+    places.forEach(([lo, hi], i) => push(lo, hi, hashes[i]));
   };
 
   const records = [];
@@ -137,10 +136,10 @@ export function parseBundle(bytes) {
     if (records.length > 0 && r.index <= records.at(-1).index) refuse('indexes do not rise');
     const jws = string(r.jws, 'jws');
     if (jws.length < 1 || Buffer.byteLength(jws) > maxEntry) refuse('jws: want 1 to 65,535 bytes');
-    // Broken rather than malformed; where nodes would have to stand, nothing says from here on.
-    if (r.index >= size) beyond = true;
+    // Broken rather than malformed: what follows is not read.
+    if (r.index >= size) return { origin: header.origin, about, heads, records: [...records, { index: r.index, disclosed: [] }], size, roots, beyond: true };
     nodes(r.left, r.index);
-    if (!beyond) push(r.index, r.index + 1, leafHash(jws));
+    push(r.index, r.index + 1, leafHash(jws));
     const record = { index: r.index, jws, disclosed: [] };
     records.push(record);
     let last = null;
@@ -166,9 +165,9 @@ export function parseBundle(bytes) {
   if (at !== lines.length) refuse('something follows the end');
   if (about.kind === 'range') {
     const inside = records.filter((r) => r.index >= about.from && r.index < about.to).length;
-    if (inside !== about.to - about.from) refuse('an index of the range is missing');
+    if (about.to > size || inside !== about.to - about.from) refuse('an index of the range is missing');
   }
-  return { origin: header.origin, about, heads, records, size, roots, beyond };
+  return { origin: header.origin, about, heads, records, size, roots, beyond: false };
 }
 
 const bits = (n) => {

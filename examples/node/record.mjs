@@ -137,7 +137,7 @@ export const isTime = (s) => {
 };
 const isDigest = (s) => /^[A-Za-z0-9_-]{43}$/.test(s) && Buffer.from(s, 'base64url').toString('base64url') === s && !/^A+$/.test(s);
 
-const scalars = {
+export const scalars = {
   identifier: isIdentifier,
   origin: (s) => isIdentifier(s) && !s.includes('+'),
   time: isTime,

@@ -135,29 +135,38 @@ export function parsePolicy(s) {
   return { log, witnesses, quorum: (good) => quorum === 'none' || met(quorum, good) };
 }
 
+// What is white space in a key's name: Unicode's White_Space, not JavaScript's \s.
+const name = '[^+\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+';
+const signatureLine = new RegExp(`^— (${name}) ([A-Za-z0-9+/=]+)$`);
+
 /** takes a signed note apart; nothing in it is verified. size is a BigInt. */
 export function parseHead(note) {
-  const bytes = Buffer.from(note);
   const cut = note.lastIndexOf('\n\n');
-  if (bytes.length > 65536 || cut < 0 || !note.isWellFormed()) refuse('tree head: no note of at most 64 KiB');
+  if (Buffer.byteLength(note) > 65536 || cut < 0 || !note.isWellFormed()) refuse('tree head: no note of at most 64 KiB');
   const body = note.slice(0, cut + 1);
   const tail = note.slice(cut + 2);
-  if (/[\x00-\x09\x0b-\x1f]/.test(note)) refuse('tree head: control characters');
   if (tail !== '' && !tail.endsWith('\n')) refuse('tree head: the last signature line has no end');
-  const signatures = tail.split('\n').slice(0, -1).map((row) => {
-    const m = /^— ([^\s+]+) (\S+)$/.exec(row);
-    const data = m && strictBase64(m[2], 'base64');
-    if (!m || data.length < 5) refuse('tree head: a signature line that is none');
-    return { name: m[1], id: data.subarray(0, 4).toString('hex'), data: data.subarray(4) };
+  const rows = tail.split('\n').slice(0, -1);
+  // c2sp.org/signed-note refuses more than the form: such a note is none that a log signed.
+  let none = /[\x00-\x09\x0b-\x1f]/.test(note) || rows.length > 100;
+  const signatures = rows.map((row) => {
+    const at = row.lastIndexOf(' ');
+    if (!row.startsWith('— ') || at < 3) refuse('tree head: a signature line that is none');
+    const data = strictBase64(row.slice(at + 1), 'base64');
+    if (data.length < 5) refuse('tree head: a signature line that is none');
+    const m = signatureLine.exec(row);
+    if (!m) none = true;
+    return { name: m?.[1], id: data.subarray(0, 4).toString('hex'), data: data.subarray(4) };
   });
   const [origin, size, root] = body.split('\n').slice(0, -1);
-  if (!isIdentifier(origin ?? '') || origin.includes('+')) refuse('tree head: origin');
+  if (!origin) refuse('tree head: origin');
   if (!/^(0|[1-9][0-9]{0,18})$/.test(size ?? '') || BigInt(size) > 1n << 62n) refuse('tree head: size');
-  return { origin, size: BigInt(size), root: strictBase64(root ?? '', 'base64', 32), body, signatures };
+  return { origin, size: BigInt(size), root: strictBase64(root ?? '', 'base64', 32), body, signatures, none };
 }
 
 /** what a trust file says of a tree head: {answer: 'accepted'|'broken'|'undecidable', why, signed: by the log}. */
 export function acceptHead(head, ledgers) {
+  if (head.none) return { answer: 'broken', why: 'no signed note' };
   const by = (k) => head.signatures.filter((s) => s.name === k.name && s.id === k.id);
   const signers = [...ledgers.values()].filter((l) => by(l.policy.log).length > 0);
   const witnessed = [...ledgers.values()].some((l) => [...l.policy.witnesses.values()].some((w) => by(w).length > 0));
