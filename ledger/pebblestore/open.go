@@ -28,7 +28,9 @@ type Options struct {
 	MinFree uint64
 	// MemTableBytes is the size of a memtable, 32 MiB if 0.
 	MemTableBytes uint64
-	// CacheBytes is the size of Pebble's block cache, 16 MiB if 0.
+	// CacheBytes is the size of Pebble's block cache, 64 MiB if 0: what
+	// holds the Bloom filters and index blocks of a few million records, which every
+	// append asks whether a key is new.
 	CacheBytes int64
 	// MustExist refuses to make a new store.
 	MustExist bool
@@ -39,7 +41,7 @@ type Options struct {
 const (
 	defaultMinFree  = 512 << 20
 	defaultMemTable = 32 << 20
-	defaultCache    = 16 << 20
+	defaultCache    = 64 << 20
 	exitInternal    = 70 // EX_SOFTWARE
 )
 
