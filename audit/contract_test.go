@@ -1,13 +1,12 @@
 package audit
 
 import (
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"testing"
 
 	"github.com/gowebpki/jcs"
-
-	"crypto/sha256"
 
 	"ledgerd/evidence"
 )

@@ -192,9 +192,7 @@ func (a *Auditor) result(p place, rule Rule, expected string, d Decision, w *Ver
 	default:
 		f = p.undecidable(rule, ReasonResult, "a contract that asks for something", expected, "%s: %s", d.Result, d.Why)
 	}
-	for _, id := range d.Records {
-		f.Records = append(f.Records, id)
-	}
+	f.Records = append(f.Records, d.Records...)
 	a.tally.add(f)
 }
 

@@ -35,12 +35,3 @@ func fold(t testing.TB, w *audittest.World, run evidence.RunID) (*Run, []Finding
 	return r, found
 }
 
-func verdictOf(t testing.TB, w *audittest.World, run evidence.RunID, claim evidence.ID, weakest evidence.Source, p Payloads) *Verdict {
-	t.Helper()
-	r, _ := fold(t, w, run)
-	v, err := Judge(r, claim, weakest, p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}

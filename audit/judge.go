@@ -84,7 +84,6 @@ type bench struct {
 	weakest    int
 	values     *values
 	byAction   map[string][]item
-	actions    []string
 	used       map[evidence.Digest]bool // payloads that were asked for
 }
 

@@ -176,16 +176,3 @@ func (v *value) has(part *value) bool {
 	return true
 }
 
-// contradicts reports whether no value that has the part v can have the part
-// w: some member of both differs.
-func (v *value) contradicts(w *value) bool {
-	if !v.object || !w.object {
-		return !v.equal(w)
-	}
-	for name, p := range w.members {
-		if q := v.members[name]; q != nil && q.contradicts(p) {
-			return true
-		}
-	}
-	return false
-}

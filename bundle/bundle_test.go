@@ -300,11 +300,6 @@ func TestMalformedNodesAndPayloads(t *testing.T) {
 	}
 }
 
-func mustLine(t testing.TB, b []byte, n int) string {
-	t.Helper()
-	return strings.TrimSuffix(splitLines(b)[n], "\n")
-}
-
 // Row 56: an index that the tree does not have is a contradiction, not a
 // spelling mistake.
 func TestRow56IndexBeyondTheTree(t *testing.T) {

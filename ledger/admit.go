@@ -320,8 +320,10 @@ func (a *admitter) unused(p *prepared, st *runState) error {
 			return err
 		}
 		rec := p.u.UnverifiedRecord()
-		return &ConflictError{Refusal{Conflict, Reason(audit.ReasonUsed),
-			fmt.Errorf("expected the first use of what a %s uses up (docs/log-format.md), found a second", rec.Kind)}, id, index}
+		return &ConflictError{Refusal{
+			Conflict, Reason(audit.ReasonUsed),
+			fmt.Errorf("expected the first use of what a %s uses up (docs/log-format.md), found a second", rec.Kind),
+		}, id, index}
 	}
 	return nil
 }

@@ -99,14 +99,17 @@ func (p *planner) open(operator string) {
 // context records a message that was laid before the model; about is the draft
 // that it came from, -1 where it did not come from the ledger.
 func (p *planner) context(name string, m *Message, about int) {
-	p.fresh = append(p.fresh, p.add(draft{evidence.KindContext, m.At, []part{*m.Content},
+	p.fresh = append(p.fresh, p.add(draft{
+		evidence.KindContext, m.At,
+		[]part{*m.Content},
 		func(l *line, own []evidence.Commitment) evidence.Body {
 			s := evidence.ContextSource{Name: name, Content: own[0]}
 			if about >= 0 {
 				s.Evidence = l.ids[about]
 			}
 			return &evidence.Context{Sources: []evidence.ContextSource{s}}
-		}}))
+		},
+	}))
 }
 
 // decide records what the model answered: the text, or the whole message where

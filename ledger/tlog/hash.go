@@ -67,18 +67,6 @@ func clip[T ~string | ~[]byte](s T) string {
 	return string(s)
 }
 
-// hashesOf splits the bytes of a tile.
-func hashesOf(data []byte) ([]Hash, error) {
-	if len(data)%HashSize != 0 {
-		return nil, fmt.Errorf("%d bytes are no whole number of hashes of %d bytes", len(data), HashSize)
-	}
-	hs := make([]Hash, len(data)/HashSize)
-	for i := range hs {
-		copy(hs[i][:], data[i*HashSize:])
-	}
-	return hs, nil
-}
-
 // bytesOf joins hashes to the bytes of a tile.
 func bytesOf(hs []Hash) []byte {
 	var b bytes.Buffer

@@ -144,8 +144,16 @@ func TestResults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []tlog.Result{{Index: 0}, {Err: errNo}, {Index: 1}, {Index: 0, Duplicate: true}, {Err: errBad},
-		{Err: tlog.ErrEntrySize}, {Err: tlog.ErrEntrySize}, {Index: 2}}
+	want := []tlog.Result{
+		{Index: 0},
+		{Err: errNo},
+		{Index: 1},
+		{Index: 0, Duplicate: true},
+		{Err: errBad},
+		{Err: tlog.ErrEntrySize},
+		{Err: tlog.ErrEntrySize},
+		{Index: 2},
+	}
 	for i, w := range want {
 		if r := rs[i]; r.Index != w.Index || r.Duplicate != w.Duplicate || !errors.Is(r.Err, w.Err) {
 			t.Errorf("result %d: got %+v, expected %+v", i, r, w)

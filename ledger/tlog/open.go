@@ -149,7 +149,8 @@ func rebuild(ctx context.Context, s Store, head *SignedHead) (*edge, error) {
 	}
 	if root := e.root(); root != head.Root {
 		return nil, diagnose(ctx, s, head, &CorruptError{
-			fmt.Sprintf("the tree of size %d", head.Size), "the root " + head.Root.String(), root.String()})
+			fmt.Sprintf("the tree of size %d", head.Size), "the root " + head.Root.String(), root.String(),
+		})
 	}
 	return e, nil
 }
@@ -182,8 +183,10 @@ func tileRoots(ctx context.Context, s Store, level uint8, n uint64, below []Hash
 						copy(nodes[i][:], data[i*HashSize:])
 						if level > 0 && nodes[i] != below[at*TileWidth+uint64(i)] {
 							child := Tile{level - 1, at*TileWidth + uint64(i), TileWidth}
-							return &CorruptError{child.String(), "the root " + nodes[i].String() + ", which its parent " + place + " holds",
-								below[at*TileWidth+uint64(i)].String()}
+							return &CorruptError{
+								child.String(), "the root " + nodes[i].String() + ", which its parent " + place + " holds",
+								below[at*TileWidth+uint64(i)].String(),
+							}
 						}
 					}
 					roots[at] = nodes.expand()

@@ -350,8 +350,17 @@ func TestTilesAgainstXMod(t *testing.T) {
 	if err != nil || string(es[36]) != "entry 548" {
 		t.Errorf("entry tile: %d entries, %v", len(es), err)
 	}
-	for _, bad := range []tlog.Tile{{Level: 0, N: 273, Width: 113}, {Level: 0, N: 274, Width: 1}, {Level: 0, N: 0, Width: 0}, {Level: 0, N: 0, Width: 257},
-		{Level: 2, N: 0, Width: 2}, {Level: 3, N: 0, Width: 1}, {Level: 8, N: 0, Width: 1}, {Level: 63, N: 0, Width: 1}, {Level: 0, N: 1 << 60, Width: 1}} {
+	for _, bad := range []tlog.Tile{
+		{Level: 0, N: 273, Width: 113},
+		{Level: 0, N: 274, Width: 1},
+		{Level: 0, N: 0, Width: 0},
+		{Level: 0, N: 0, Width: 257},
+		{Level: 2, N: 0, Width: 2},
+		{Level: 3, N: 0, Width: 1},
+		{Level: 8, N: 0, Width: 1},
+		{Level: 63, N: 0, Width: 1},
+		{Level: 0, N: 1 << 60, Width: 1},
+	} {
 		if _, err := l.Tile(ctx, bad); !errors.Is(err, tlog.ErrBeyond) {
 			t.Errorf("%v: %v, expected ErrBeyond", bad, err)
 		}
