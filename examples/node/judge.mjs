@@ -97,7 +97,7 @@ function collect(run, before) {
   const concerns = (c, attempts) => attempts.findLast((e) => e.index <= c.countsFrom);
   const word = (item, target) => {
     const { auth, exec } = item;
-    const confirmations = auth ? [...run.beside.values()].filter((c) => c.kind === 'confirmation' && c.about === auth.id && c.countsFrom < before && c.signer.name === auth.body.tool
+    const confirmations = auth ? [...run.beside.values()].filter((c) => c.kind === 'confirmation' && c.about === auth.id && c.countsFrom <= before && c.signer.name === auth.body.tool
       && concerns(c, own(auth)) === exec) : [];
     const settled = settlements.find((s) => s.body.settles === target.id);
     if (confirmations.length > 0) {

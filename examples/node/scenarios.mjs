@@ -352,6 +352,22 @@ await withContract('confirmed before it is executed', 'sends', async (r) => {
   await r.add('context', { sources: [{ name: 'tool', content: text }] }, { cites: [await confirm(r, a, 'failure')] });
   await r.execute(a);
 });
+await scenario('a claim that cites its confirmation', async (r) => {
+  await r.open('confirmed');
+  const a = await r.allow();
+  await r.execute(a);
+  const c = await confirm(r, a);
+  await r.add('claim', { statements: [{ text, assertions: [{ kind: 'contract' }], cites: [c] }] });
+  await r.end();
+});
+await scenario('a claim that counts a confirmation', async (r) => {
+  await r.open('confirmed');
+  const a = await r.allow();
+  await r.execute(a, 'send', { status: 'unknown' });
+  const c = await confirm(r, a);
+  await r.add('claim', { statements: [{ text, assertions: [{ kind: 'contract' }] }] }, { cites: [c] });
+  await r.end();
+});
 await withContract('settled with another finding than confirmed', 'sends', async (r) => {
   const a = await r.allow();
   const settles = await r.execute(a, 'send', { status: 'unknown' });
