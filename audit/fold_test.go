@@ -34,4 +34,3 @@ func fold(t testing.TB, w *audittest.World, run evidence.RunID) (*Run, []Finding
 	}
 	return r, found
 }
-

@@ -175,4 +175,3 @@ func (v *value) has(part *value) bool {
 	}
 	return true
 }
-
