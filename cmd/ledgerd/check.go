@@ -137,7 +137,8 @@ func showCheck(c *cli.Context, r *api.Checked) error {
 		return err
 	}
 	if len(r.Differences) > 0 {
-		return cli.Exit("the store is not what was signed", exitFailed)
+		return cli.Exit("the store is not what was signed, or its index not what the log says: where only rows of the index differ, "+
+			"stop the daemon and run ledgerd reindex; else go on from a backup (docs/operations.md)", exitFailed)
 	}
 	return nil
 }

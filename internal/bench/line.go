@@ -15,6 +15,10 @@ import (
 // limited, and the call is tried again. So 98 of 100 records are executions.
 const attempts = 63
 
+// records is how many records a run has between run.opened and run.closed. Real
+// runs end, and an auditor of the log forgets them then.
+const records = 16 * (1 + attempts)
+
 // Signer is who writes the runs.
 type Signer struct {
 	Origin   string
@@ -24,11 +28,12 @@ type Signer struct {
 	Key      *evidence.PrivateKey
 }
 
-// Line writes the line of one run. It is not safe for concurrent use.
+// Line writes the line of one run after another. It is not safe for concurrent
+// use.
 type Line struct {
 	s       *Signer
 	run     evidence.RunID
-	n       uint64
+	n       uint64 // records of the run so far
 	prev    evidence.ID
 	auth    evidence.ID
 	attempt int64
@@ -37,27 +42,37 @@ type Line struct {
 
 // NewLine begins a run that nobody has opened yet.
 func NewLine(s *Signer) (*Line, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, err
-	}
-	return &Line{s: s, run: evidence.RunID("run_" + id.String())}, nil
+	l := &Line{s: s}
+	return l, l.begin()
 }
 
-// Run returns the run's name.
+// begin goes on with a run that nobody has opened yet.
+func (l *Line) begin() error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	*l = Line{s: l.s, run: evidence.RunID("run_" + id.String())}
+	return nil
+}
+
+// Run returns the name of the run that Next goes on with.
 func (l *Line) Run() evidence.RunID { return l.run }
 
 // Next signs the next record of the line: run.opened, then an authorization and
-// its executions, over and over.
+// its executions, over and over, and at last run.closed; then the next run.
 func (l *Line) Next(now time.Time) ([]byte, error) {
 	r := &evidence.Record{
 		Origin: l.s.Origin, Run: l.run, Prev: l.prev, Actor: l.s.Agent, Time: evidence.TimeOf(now),
 	}
+	registry := l.s.Registry
 	switch {
 	case l.n == 0:
-		registry := l.s.Registry
 		r.Registry = &registry
 		r.Body = &evidence.RunOpened{Principal: "bench", Task: "bench", Runtime: l.s.Runtime}
+	case l.n == 1+records:
+		r.Registry = &registry
+		r.Body = &evidence.RunClosed{End: evidence.Failed, Reason: string(evidence.RateLimited)}
 	case l.auth.IsZero() || l.attempt == attempts:
 		l.input = l.commitment("input", 344)
 		l.auth, l.attempt = evidence.ID{}, 0
@@ -82,8 +97,11 @@ func (l *Line) Next(now time.Time) ([]byte, error) {
 	}
 	l.n++
 	l.prev = evidence.IDOf(entry)
-	if r.Kind == evidence.KindAuthorization {
+	switch r.Kind {
+	case evidence.KindAuthorization:
 		l.auth = l.prev
+	case evidence.KindRunClosed:
+		return entry, l.begin()
 	}
 	return entry, nil
 }
