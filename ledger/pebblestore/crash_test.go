@@ -180,7 +180,7 @@ func survive(t testing.TB, m *machine, j *tlogtest.Journal) error {
 
 func rounds(t testing.TB) int {
 	if testing.Short() {
-		return 4
+		return 6
 	}
 	return 8
 }
