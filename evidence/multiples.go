@@ -17,21 +17,22 @@ import (
 // a computed point that hits the encoding of R by accident.
 //
 // A scalar below 2^256 is written in non-adjacent form of some width w: digits
-// that are zero or odd and below 2^(w-1), at most one in w of them not zero.
-// Cut into strides of 32 digits, it is a sum over strides and digits of
+// that are zero or odd and below 2^(w-1), at most one in w of them not zero, and
+// one in w+1 on average. Cut into strides of 16 digits, it is a sum over strides
+// and digits of
 //
-//	digit · 2^(32·stride) · 2^position
+//	digit · 2^(16·stride) · 2^position
 //
-// so 31 doublings do for all strides of both scalars, with an addition for
+// so 15 doublings do for all strides of both scalars, with an addition for
 // each digit that is not zero. Nothing here is secret, so time may vary.
 
 const (
-	strides    = 8
+	strides    = 16
 	strideBits = 256 / strides
-	// keyWidth makes 8 multiples a stride: 7.5 KiB for a key, computed in the
-	// time of two or three verifications.
+	// keyWidth makes 8 multiples a stride: 15 KiB for a key, computed in the
+	// time of four verifications.
 	keyWidth = 5
-	// baseWidth makes 64: 60 KiB, once a process.
+	// baseWidth makes 64: 120 KiB, once a process.
 	baseWidth = 8
 )
 
@@ -39,8 +40,12 @@ const (
 // y+x, y-x and 2dxy.
 type multiple struct{ sum, diff, xy2d field.Element }
 
-// multiples holds (2i+1) · 2^(32·stride) · P at i of each stride.
-type multiples [strides][]multiple
+// multiples holds (2i+1) · 2^(16·stride) · P at i of each stride, as many as
+// digits of a width need.
+type multiples struct {
+	width int
+	of    [strides][]multiple
+}
 
 // multiplesOf computes the multiples of p for digits of the given width.
 func multiplesOf(p *edwards25519.Point, width int) *multiples {
@@ -60,9 +65,9 @@ func multiplesOf(p *edwards25519.Point, width int) *multiples {
 		first = next
 	}
 	flat := flatten(points)
-	m := &multiples{}
-	for j := range m {
-		m[j] = flat[j*n : (j+1)*n]
+	m := &multiples{width: width}
+	for j := range m.of {
+		m.of[j] = flat[j*n : (j+1)*n]
 	}
 	return m
 }
@@ -199,13 +204,13 @@ func (s *sum) addParts(plus, minus, xy2d *field.Element, negative bool) {
 	s.z.Multiply(&f, &g)
 }
 
-// digit adds d · 2^(32·stride) of the point whose multiples m are.
+// digit adds d · 2^(16·stride) of the point whose multiples m are.
 func (s *sum) digit(m *multiples, stride int, d int8) {
 	switch {
 	case d > 0:
-		s.add(&m[stride][d/2])
+		s.add(&m.of[stride][d/2])
 	case d < 0:
-		s.subtract(&m[stride][-d/2])
+		s.subtract(&m.of[stride][-d/2])
 	}
 }
 
@@ -239,9 +244,9 @@ func (m *multiples) says(key ed25519.PublicKey, message, sig []byte) bool {
 		return false
 	}
 	var ofS, ofK digits
-	ofS.set(sig[32:], baseWidth)
-	ofK.set(k.Bytes(), keyWidth)
 	base, r := baseMultiples(), newSum()
+	ofS.set(sig[32:], base.width)
+	ofK.set(k.Bytes(), m.width)
 	for at := strideBits - 1; at >= 0; at-- {
 		if at != strideBits-1 {
 			r.double()

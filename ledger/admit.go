@@ -193,14 +193,15 @@ func (a *admitter) take(index uint64, p *prepared, st *runState) error {
 	if st != nil {
 		st.line.Extend(index, id, rec)
 		st.whole = st.whole || rec.Kind == evidence.KindRunOpened
-		for i, u := range p.uses {
-			if p.inRun[i] {
-				st.use(u)
-			}
-		}
 		if a.runs.get(st.run) == nil {
 			a.runs.put(st, a.durable.Load())
 		}
+		for i, u := range p.uses {
+			if p.inRun[i] {
+				a.runs.use(st, u)
+			}
+		}
+		a.runs.trim(a.durable.Load())
 	}
 	e := indexed{index, id, rec, p.uses}
 	a.batch = append(a.batch, e)

@@ -549,15 +549,16 @@ func TestRow28SecondUseInALongRun(t *testing.T) {
 	w := newWorld(t)
 	r := w.newRun()
 	w.must(r.open())
-	var first evidence.Placed
-	for i := range 400 {
-		p := w.must(r.authorize("send_email"))
-		if i == 0 {
-			first = p[0]
+	first := w.must(r.authorize("send_email"))[0]
+	for range 9 {
+		var entries [][]byte
+		for range 500 {
+			entries = append(entries, r.authorize("send_email"))
 		}
+		w.must(entries...)
+		second := *r
+		w.refused(second.next(first.Record.Body), 409, ledger.Reason(audit.ReasonUsed), first.ID)
 	}
-	second := *r
-	w.refused(second.next(first.Record.Body), 409, ledger.Reason(audit.ReasonUsed), first.ID)
 }
 
 func TestStatsCountRefusals(t *testing.T) {

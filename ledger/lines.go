@@ -26,35 +26,43 @@ type runState struct {
 	whole bool
 }
 
-// maxRunUses bounds the uses that are kept in memory of one run: 2 KiB.
-const maxRunUses = 256
+const (
+	// maxRunUses bounds the uses that are kept in memory of one run: 32 KiB. A
+	// longer run is looked up in the store from there on.
+	maxRunUses = 4096
+	// maxUses bounds them over all runs: 16 MiB.
+	maxUses = 2 << 20
+)
 
 // unused reports whether a use is certainly new.
 func (s *runState) unused(u useKey) bool {
 	return s.whole && !slices.Contains(s.uses, u.half())
 }
 
-func (s *runState) use(u useKey) {
-	if !s.whole {
-		return
-	}
-	if len(s.uses) == maxRunUses {
-		s.uses, s.whole = nil, false
-		return
-	}
-	s.uses = append(s.uses, u.half())
-}
-
 // runStates keeps the states of the runs that were used last. One goroutine, the
 // log's sequencer, uses it.
 type runStates struct {
 	max   int
+	uses  int                      // in all states
 	byRun map[runKey]*list.Element // of *runState
 	order *list.List               // used last in front
 }
 
 func newRunStates(max int) *runStates {
 	return &runStates{max: max, byRun: make(map[runKey]*list.Element), order: list.New()}
+}
+
+// use notes a use of a run whose state is kept.
+func (s *runStates) use(st *runState, u useKey) {
+	switch {
+	case !st.whole:
+	case len(st.uses) == maxRunUses:
+		s.uses -= len(st.uses)
+		st.uses, st.whole = nil, false
+	default:
+		st.uses = append(st.uses, u.half())
+		s.uses++
+	}
 }
 
 func (s *runStates) get(run runKey) *runState {
@@ -66,12 +74,17 @@ func (s *runStates) get(run runKey) *runState {
 	return e.Value.(*runState)
 }
 
-// put keeps a state. Others go, the longest unused first, but none with a record
-// at or beyond durable: the store might not show that record yet, and a state
-// read back from it would lack it.
+// put keeps a state.
 func (s *runStates) put(st *runState, durable uint64) {
 	s.byRun[st.run] = s.order.PushFront(st)
-	for s.order.Len() > s.max {
+	s.trim(durable)
+}
+
+// trim lets states go until the bounds hold, the longest unused first, but none
+// with a record at or beyond durable: the store might not show that record yet,
+// and a state read back from it would lack it.
+func (s *runStates) trim(durable uint64) {
+	for s.order.Len() > s.max || s.uses > maxUses {
 		e := s.order.Back()
 		old := e.Value.(*runState)
 		if old.line.TailIndex >= durable {
@@ -80,6 +93,7 @@ func (s *runStates) put(st *runState, durable uint64) {
 		}
 		s.order.Remove(e)
 		delete(s.byRun, old.run)
+		s.uses -= len(old.uses)
 	}
 }
 

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -127,7 +128,8 @@ type indexed struct {
 }
 
 // rowsOf returns the index rows of the records of one batch, whose first entry
-// stands at first.
+// stands at first, in the order of their keys: a memtable then finds the place of
+// each from that of the one before.
 func rowsOf(first uint64, batch []indexed) []tlog.Row {
 	rows := make([]tlog.Row, 0, 3*len(batch)+8)
 	var post postings
@@ -150,7 +152,9 @@ func rowsOf(first uint64, batch []indexed) []tlog.Row {
 			post.add(f, v, e.index)
 		}
 	}
-	return post.rows(first, rows)
+	rows = post.rows(first, rows)
+	slices.SortFunc(rows, func(a, b tlog.Row) int { return bytes.Compare(a.Key, b.Key) })
+	return rows
 }
 
 func placeRow(r *evidence.Record) byte {
@@ -184,7 +188,6 @@ func actionOf(r *evidence.Record) string {
 // postings gathers the posting rows of one batch.
 type postings struct {
 	lists map[string]*[]uint64 // by prefix of the key
-	order []string
 }
 
 func (p *postings) add(field byte, value string, index uint64) {
@@ -196,17 +199,15 @@ func (p *postings) add(field byte, value string, index uint64) {
 	if l == nil {
 		l = new([]uint64)
 		p.lists[string(prefix)] = l
-		p.order = append(p.order, string(prefix))
 	}
 	*l = append(*l, index)
 }
 
 func (p *postings) rows(first uint64, rows []tlog.Row) []tlog.Row {
-	slices.Sort(p.order)
-	for _, prefix := range p.order {
+	for prefix, list := range p.lists {
 		at := first
-		value := make([]byte, 0, len(*p.lists[prefix])+2)
-		for _, index := range *p.lists[prefix] {
+		value := make([]byte, 0, len(*list)+2)
+		for _, index := range *list {
 			value = binary.AppendUvarint(value, index-at)
 			at = index
 		}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ func init() {
 			&cli.DurationFlag{Name: "duration", Value: 10 * time.Second, Usage: "or after `TIME`, whichever comes first"},
 			&cli.IntFlag{Name: "proofs", Usage: "then prove `N` random records: inclusion, and receipts"},
 			&cli.IntFlag{Name: "open-runs", Usage: "first open `N` runs and leave them open"},
+			&cli.PathFlag{Name: "cpu-profile", Usage: "`FILE` for a CPU profile of this process, signing included"},
 			outputFlag(),
 		),
 		Action: runBench,
@@ -56,7 +58,30 @@ func runBench(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(b.run(c, writers, perRequest), b.close())
+	stop, err := startProfile(c.Path("cpu-profile"))
+	if err != nil {
+		return errors.Join(err, b.close())
+	}
+	return errors.Join(b.run(c, writers, perRequest), stop(), b.close())
+}
+
+// startProfile samples where this process spends its CPU time until stop is
+// called; "" is no file, and no profile.
+func startProfile(file string) (stop func() error, err error) {
+	if file == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, fmt.Errorf("--cpu-profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 // numbers reads a list of positive numbers.

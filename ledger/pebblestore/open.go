@@ -8,7 +8,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
-	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -28,9 +27,9 @@ type Options struct {
 	MinFree uint64
 	// MemTableBytes is the size of a memtable, 32 MiB if 0.
 	MemTableBytes uint64
-	// CacheBytes is the size of Pebble's block cache, 64 MiB if 0: what
-	// holds the Bloom filters and index blocks of a few million records, which every
-	// append asks whether a key is new.
+	// CacheBytes is the size of Pebble's block cache, beside the memtables, 48
+	// MiB if 0: what holds the Bloom filters and index blocks of a few million
+	// records, which are asked whether a key is new.
 	CacheBytes int64
 	// MustExist refuses to make a new store.
 	MustExist bool
@@ -41,7 +40,8 @@ type Options struct {
 const (
 	defaultMinFree  = 512 << 20
 	defaultMemTable = 32 << 20
-	defaultCache    = 64 << 20
+	defaultCache    = 48 << 20
+	maxMemTables    = 3
 	exitInternal    = 70 // EX_SOFTWARE
 )
 
@@ -94,11 +94,12 @@ func Open(dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// compression is Snappy where tables are short-lived, and zstd where they stay.
+// compression is the fastest where tables are short-lived. Where they stay it is
+// zstd, for what zstd makes smaller: not for keys that are hashes.
 var compression = func() pebble.DBCompressionSettings {
 	s := pebble.UniformDBCompressionSettings(block.FastestCompression)
 	s.Name = "ledgerd"
-	s.Levels[len(s.Levels)-1] = sstable.ZstdCompression
+	s.Levels[len(s.Levels)-1] = block.BalancedCompression
 	return s
 }()
 
@@ -110,11 +111,18 @@ func (o *Options) pebble() *pebble.Options {
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      logger{o.Logger, o.Fatal},
 		MemTableSize:                o.MemTableBytes,
-		MemTableStopWritesThreshold: 4,
-		CacheSize:                   o.CacheBytes,
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
-		ErrorIfNotExists:            o.MustExist || o.ReadOnly,
-		ReadOnly:                    o.ReadOnly,
+		MemTableStopWritesThreshold: maxMemTables,
+		// Pebble takes the memory of its memtables out of the block cache.
+		CacheSize:                  o.CacheBytes + maxMemTables*int64(o.MemTableBytes),
+		CompactionConcurrencyRange: func() (int, int) { return 1, 1 },
+		// Entries and tiles come in the order of their keys, hashes and uses at
+		// random. Small tables keep the two apart, so that compactions of the
+		// latter leave the former alone; and fewer, larger compactions rewrite
+		// less. A lookup pays for both, but appends seldom need one.
+		L0CompactionThreshold: 8,
+		FlushSplitBytes:       1 << 20,
+		ErrorIfNotExists:      o.MustExist || o.ReadOnly,
+		ReadOnly:              o.ReadOnly,
 	}
 	// Pebble would end the process over a corrupt block. Whoever reads it gets
 	// an error, which is enough: the others can be read, and a full check can
