@@ -28,16 +28,29 @@ func (r *Run) Actions() []Action {
 		if a.auth == nil {
 			continue // an execution that fits no authorization
 		}
-		x := Action{Authorization: a.id, Index: a.index, Record: a.auth, Executable: a.fault == nil && a.allowed(), Attempts: len(a.attempts)}
-		if n := len(a.attempts); n > 0 {
-			x.Last = a.attempts[n-1].id
-		}
-		if o, any := a.last(forever); any {
-			x.Status, x.Source, x.Output, x.Refs = o.status, o.source, o.output, o.refs
-		}
-		list = append(list, x)
+		list = append(list, a.asAction())
 	}
 	return list
+}
+
+// Action returns what became of one authorization of the run.
+func (r *Run) Action(authorization evidence.ID) (Action, bool) {
+	a := r.byID[authorization]
+	if a == nil {
+		return Action{}, false
+	}
+	return a.asAction(), true
+}
+
+func (a *act) asAction() Action {
+	x := Action{Authorization: a.id, Index: a.index, Record: a.auth, Executable: a.fault == nil && a.allowed(), Attempts: len(a.attempts)}
+	if n := len(a.attempts); n > 0 {
+		x.Last = a.attempts[n-1].id
+	}
+	if o, any := a.last(forever); any {
+		x.Status, x.Source, x.Output, x.Refs = o.status, o.source, o.output, o.refs
+	}
+	return x
 }
 
 // Spent returns what the run and its children have spent so far, in the units of

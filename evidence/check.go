@@ -78,6 +78,22 @@ func (c *checker) identifiers(member string, list []string) {
 	}
 }
 
+// CheckIdentifier reports why s is no identifier: 1 to 256 bytes of printable
+// ASCII without spaces.
+func CheckIdentifier(s string) error {
+	if !validIdentifier(s) {
+		return identifierError(s)
+	}
+	return nil
+}
+
+// CheckPublic reports why o cannot stand in a record as params or refs.
+func CheckPublic(o Object) error {
+	var c checker
+	c.public("params", o)
+	return c.err
+}
+
 func validIdentifier(s string) bool {
 	if len(s) == 0 || len(s) > maxIdentifier {
 		return false

@@ -43,6 +43,9 @@ type Config struct {
 	// ReadOnly takes no records: for a restored backup.
 	ReadOnly bool
 
+	// LeaseDir is where leases outlive this process, for drivers that do: those
+	// of a daemon. "": drivers are in this process, and gone with it.
+	LeaseDir string
 	// Runs is how many runs' states are kept in memory, 16,384 if 0: about
 	// 1 KiB each. Others are read back from the store when they are needed.
 	Runs int
@@ -65,6 +68,7 @@ type Ledger struct {
 	log      *tlog.Log
 	admit    *admitter
 	registry *audit.Registry
+	leases   *leases
 	counts   counts
 	checked  atomic.Pointer[tlog.SignedHead] // of the last receipt: its signature was verified
 }
@@ -99,6 +103,9 @@ func open(ctx context.Context, s Store, v *Vault, cfg Config) (*Ledger, error) {
 		return nil, fmt.Errorf("open ledger: the log's verifier key: %w", err)
 	}
 	l := &Ledger{cfg: cfg, origin: verifier.Name(), verifier: verifier, store: s, vault: v}
+	if l.leases, err = openLeases(cfg.LeaseDir); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
 	l.registry = audit.NewRegistry(l.origin, cfg.Entry0)
 	if err := reserveLogKey(l.registry, cfg.VerifierKey); err != nil {
 		return nil, fmt.Errorf("open ledger: the log's verifier key: %w", err)

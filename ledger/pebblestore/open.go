@@ -168,3 +168,9 @@ func (l logger) Fatalf(format string, args ...any) {
 	}
 	os.Exit(exitInternal)
 }
+
+// OpenMemory opens a new store in memory, for tests of what stands on it: it is
+// gone with the process.
+func OpenMemory() (*Store, error) {
+	return Open("store", Options{FS: vfs.NewMem(), Logger: slog.New(slog.DiscardHandler), MinFree: 1, MemTableBytes: 1 << 20, CacheBytes: 1 << 20})
+}

@@ -1,0 +1,116 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+
+	"ledgerd/checkpoint"
+	"ledgerd/evidence"
+)
+
+// Close ends the run where it is done: its last claim's verdict says so, and
+// nothing is in doubt. Otherwise it leaves the run open for whoever resumes it.
+// Either way the lease is given back. Call it when the program is through with
+// the run, however that came about.
+func (r *Run) Close(ctx context.Context) error {
+	defer r.release(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lost != nil || r.state.Run().Closed || ctx.Err() != nil {
+		return nil
+	}
+	claims := r.state.Claims()
+	if len(claims) == 0 || r.claims < len(claims) {
+		return nil
+	}
+	v, ok := r.state.Verdict(claims[len(claims)-1])
+	if !ok || v.Result != evidence.Supported && v.Result != evidence.NoContract || len(r.state.Run().InDoubt()) > 0 {
+		return nil
+	}
+	_, err := r.write(ctx, draft{body: &evidence.RunClosed{End: evidence.Completed}})
+	return err
+}
+
+// End closes the run as failed or stopped, for a reason (an identifier: a failure
+// class, say). It is a *RunError with reason in_doubt where something is in doubt:
+// that has to be settled first, for afterwards nobody can.
+func (r *Run) End(ctx context.Context, end evidence.End, reason string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if doubts := r.state.Run().InDoubt(); len(doubts) > 0 && !r.state.Run().Closed {
+		return r.fail(RunInDoubt, "whether %s happened is not known (%s): settle it, then end the run", doubts[0].Action, doubts[0].ID)
+	}
+	_, err := r.write(ctx, draft{body: &evidence.RunClosed{End: end, Reason: reason}})
+	return err
+}
+
+// MaxState is the size in bytes of the largest state that a checkpoint takes.
+const MaxState = 1 << 20
+
+// Checkpoint saves the state of the program under a name, once: where a checkpoint
+// of that name is recorded, it does nothing. The state is kept as JSON, at most
+// [MaxState] bytes, and is data: nothing in it is ever run.
+func (r *Run) Checkpoint(ctx context.Context, name string, state any) error {
+	data, err := marshal(state)
+	if err != nil {
+		return fmt.Errorf("checkpoint %q: its state: %w", name, err)
+	}
+	if len(data) > MaxState {
+		return fmt.Errorf("checkpoint %q: want a state of at most %d bytes, found %d: keep what is large elsewhere, and its name here", name, MaxState, len(data))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state.Has(name) {
+		return nil
+	}
+	p, err := r.rt.seal(mediaJSON, data)
+	if err != nil {
+		return err
+	}
+	body := r.state.Next(name)
+	body.State = p.Commitment()
+	_, err = r.write(ctx, draft{body: body, actor: r.agent, payloads: []evidence.Payload{*p}})
+	return err
+}
+
+// ErrNoCheckpoint: the run has saved no state yet.
+var ErrNoCheckpoint = errors.New("the run has no checkpoint")
+
+// Restore reads the state of the last checkpoint into a value, and returns the
+// checkpoint's name, or ErrNoCheckpoint.
+func (r *Run) Restore(ctx context.Context, state any) (name string, err error) {
+	r.mu.Lock()
+	last := r.state.Last()
+	r.mu.Unlock()
+	if last == nil {
+		return "", ErrNoCheckpoint
+	}
+	p, err := r.rt.cfg.Ledger.ReadPayload(ctx, last.State.Commit)
+	if err != nil {
+		return "", fmt.Errorf("checkpoint %q: %w", last.Name, err)
+	}
+	if err := json.Unmarshal(p.Data, state); err != nil {
+		return "", fmt.Errorf("checkpoint %q: its state: %w", last.Name, err)
+	}
+	return last.Name, nil
+}
+
+// Settle records what a human found out about a step in doubt.
+func (r *Run) Settle(ctx context.Context, step string, found Finding) error {
+	defer r.steps.lock(step)()
+	r.mu.Lock()
+	p := r.state.Plan(step, evidence.TimeOf(r.rt.cfg.Clock.Now()))
+	r.mu.Unlock()
+	if p.Next != checkpoint.Settle && p.Next != checkpoint.Await {
+		return fmt.Errorf("step %q is not in doubt", step)
+	}
+	reg := r.rt.tools[p.Action.Record.Tool]
+	if reg == nil {
+		return fmt.Errorf("step %q: no tool %q is registered", step, p.Action.Record.Tool)
+	}
+	s := &stepper{Run: r, action: &Action{Step: step}, reg: reg}
+	return s.settled(ctx, &p, evidence.ByHuman, &found, evidence.ID{})
+}

@@ -1,0 +1,496 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"ledgerd/audit"
+	"ledgerd/checkpoint"
+	"ledgerd/evidence"
+	"ledgerd/ledger"
+	"ledgerd/ledger/tlog"
+)
+
+// A Run is a run that this process drives. Its methods may be called from any
+// goroutine: records are written one at a time, tools and models work side by
+// side.
+type Run struct {
+	rt     *Runtime
+	id     evidence.RunID
+	key    string
+	agent  string // who acts
+	holder string // of the lease
+
+	steps  keyedMutex // one goroutine at a time goes through a step
+	budget *account
+
+	mu     sync.Mutex // guards the fields below, and so the order of the line
+	state  *checkpoint.State
+	last   evidence.Time        // of the last record
+	begun  map[evidence.ID]bool // authorizations of this driver, whose call is still to come
+	claims int                  // made by this driver, recorded ones included
+	lost   error                // why nothing more can be written: the run is somebody else's, or nobody knows
+	body   *evidence.RunOpened
+	opened evidence.Time
+
+	leaseMu sync.Mutex
+	until   time.Time // of the lease; guarded by leaseMu
+}
+
+// RunError says why a run cannot be opened or go on.
+type RunError struct {
+	Run    evidence.RunID
+	Key    string
+	Reason RunReason
+	Err    error
+}
+
+// RunReason is the machine-readable cause of a RunError.
+type RunReason string
+
+// The reasons.
+const (
+	RunHeld     RunReason = "held"     // another driver has its lease
+	RunTaken    RunReason = "taken"    // another driver went on with it
+	RunChanged  RunReason = "changed"  // it was opened for another task, subject, input or agent
+	RunEnded    RunReason = "ended"    // it is closed
+	RunUnsound  RunReason = "unsound"  // its records break rules
+	RunUnknown  RunReason = "unknown"  // whether the last record is durable is not known: open it again
+	RunStepUsed RunReason = "step"     // the step was recorded with another input, tool or resource
+	RunInDoubt  RunReason = "in_doubt" // something is in doubt, and the run cannot end
+)
+
+func (e *RunError) Error() string { return fmt.Sprintf("run %q (%s): %v", e.Key, e.ID(), e.Err) }
+
+// ID returns the run's ID.
+func (e *RunError) ID() evidence.RunID { return e.Run }
+
+func (e *RunError) Unwrap() error { return e.Err }
+
+func (r *Run) fail(reason RunReason, format string, args ...any) *RunError {
+	return &RunError{r.id, r.key, reason, fmt.Errorf(format, args...)}
+}
+
+// ID returns the run's name in the ledger.
+func (r *Run) ID() evidence.RunID { return r.id }
+
+// Key returns the caller's name for the run.
+func (r *Run) Key() string { return r.key }
+
+// Options of [Runtime.Open].
+type openOptions struct {
+	agent, principal, task, subject string
+	intent                          string
+	input                           []byte
+	budget                          evidence.Amounts
+	parent                          evidence.ID
+	account                         *account
+	takeOver                        bool
+	err                             error
+}
+
+// Option says what a run is for.
+type Option func(*openOptions)
+
+// As names the agent that acts: an actor that this runtime hosts. It is needed.
+func As(agent string) Option { return func(o *openOptions) { o.agent = agent } }
+
+// Task names the type of task, by which the operator chooses policies and
+// contract, and gives the run its structured input, which is kept as JSON; nil:
+// none. It is needed.
+func Task(task string, input any) Option {
+	return func(o *openOptions) {
+		o.task = task
+		if input != nil {
+			o.input, o.err = marshal(input)
+		}
+	}
+}
+
+// For names on whose behalf the run is; the agent's own if it is left out.
+func For(principal string) Option { return func(o *openOptions) { o.principal = principal } }
+
+// Subject names what the run is about: a ticket, the digest of a commit.
+func Subject(subject string) Option { return func(o *openOptions) { o.subject = subject } }
+
+// Intent keeps what was asked, in the asker's words.
+func Intent(text string) Option { return func(o *openOptions) { o.intent = text } }
+
+// Budget limits what the run, with its children, may spend: money in micro-units
+// of a currency ("usd_micro"), "tokens", "tool_calls", "attempts", "wall_ms".
+func Budget(limits evidence.Amounts) Option {
+	return func(o *openOptions) { o.budget = limits }
+}
+
+// TakeOver takes the run from a driver whose lease has not ended: for who knows
+// that it is dead, or wants to stop it.
+func TakeOver() Option { return func(o *openOptions) { o.takeOver = true } }
+
+// Open opens the run that a caller's key stands for, or resumes it: then it goes
+// on where its records end, and what was recorded is not done again. A run that
+// is closed opens too, to replay what it came to; nothing can be added to it.
+//
+// It takes the run's lease, and returns a *RunError with reason held where
+// another driver has it.
+func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Run, error) {
+	var o openOptions
+	for _, opt := range options {
+		opt(&o)
+	}
+	holder, err := newHolder(rt.cfg.Random)
+	if err != nil {
+		return nil, err
+	}
+	r := &Run{
+		rt: rt, id: rt.RunID(key), key: key, agent: o.agent, holder: holder,
+		begun: make(map[evidence.ID]bool),
+	}
+	switch {
+	case o.err != nil:
+		return nil, fmt.Errorf("run %q: its input: %w", key, o.err)
+	case o.agent == "" || o.task == "":
+		return nil, fmt.Errorf("run %q: want runtime.As(agent) and runtime.Task(name, input)", key)
+	}
+	if o.principal == "" {
+		o.principal = o.agent
+	}
+	if err := r.lease(ctx, rt.cfg.Lease, o.takeOver); err != nil {
+		return nil, err
+	}
+	if err := r.take(ctx, &o); err != nil {
+		r.release(ctx)
+		return nil, err
+	}
+	return r, nil
+}
+
+// take reads the run back, and opens or resumes it.
+func (r *Run) take(ctx context.Context, o *openOptions) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	if !r.state.Opened() {
+		if err := r.open(ctx, o); err != nil {
+			return err
+		}
+	} else if err := r.same(ctx, o); err != nil {
+		return err
+	}
+	r.budget = newAccount(r.body.Budget, o.account, r.state.Run().Spent(), r.opened.Std())
+	return nil
+}
+
+// load folds what stands of the run.
+func (r *Run) load(ctx context.Context) error {
+	registry, err := r.rt.cfg.Ledger.Actors(ctx)
+	if err != nil {
+		return fmt.Errorf("run %q: read the registry: %w", r.key, err)
+	}
+	r.state = checkpoint.New(registry)
+	for p, err := range r.rt.cfg.Ledger.Run(ctx, r.id) {
+		if err != nil {
+			return fmt.Errorf("run %q: read its records: %w", r.key, err)
+		}
+		if err := r.apply(registry, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply folds one record, after a look at who signed it. Records beside the line
+// that nobody could sign do not get into a ledger, so each has a signer.
+func (r *Run) apply(registry *audit.Registry, p evidence.Placed) error {
+	u, err := evidence.Parse(p.Entry)
+	if err != nil {
+		return r.fail(RunUnsound, "record %d: %w", p.Index, err)
+	}
+	_, by, err := registry.Check(p.Index, u)
+	if err != nil {
+		return r.fail(RunUnsound, "record %d: %w", p.Index, err)
+	}
+	if found := r.state.Apply(p, by); len(found) > 0 {
+		return r.fail(RunUnsound, "its records break a rule: %s", found[0].String())
+	}
+	if b, ok := p.Record.Body.(*evidence.RunOpened); ok {
+		r.body, r.opened = b, p.Record.Time
+	}
+	r.last = max(r.last, p.Record.Time)
+	return nil
+}
+
+// open writes run.opened.
+func (r *Run) open(ctx context.Context, o *openOptions) error {
+	body := &evidence.RunOpened{
+		Principal: o.principal, Subject: o.subject, Task: o.task, Budget: o.budget, Runtime: r.rt.cfg.Actor, Parent: o.parent,
+	}
+	var payloads []evidence.Payload
+	keep := func(media string, data []byte) (*evidence.Commitment, error) {
+		p, err := r.rt.seal(media, data)
+		if err != nil {
+			return nil, err
+		}
+		payloads = append(payloads, *p)
+		c := p.Commitment()
+		return &c, nil
+	}
+	var err error
+	if o.intent != "" {
+		if body.Intent, err = keep(mediaText, []byte(o.intent)); err != nil {
+			return err
+		}
+	}
+	if o.input != nil {
+		if body.Input, err = keep(mediaJSON, o.input); err != nil {
+			return err
+		}
+	}
+	if r.rt.cfg.Contracts != nil {
+		c, err := r.rt.cfg.Contracts(o.task)
+		if err != nil {
+			return fmt.Errorf("run %q: the contract for task %q: %w", r.key, o.task, err)
+		}
+		if c != nil {
+			if _, err := audit.ParseContract(c.Document); err != nil {
+				return fmt.Errorf("run %q: the contract for task %q: %w", r.key, o.task, err)
+			}
+			document, err := keep(mediaJSON, c.Document)
+			if err != nil {
+				return err
+			}
+			body.Contract = &evidence.ContractRef{Document: *document, DeclaredBy: c.DeclaredBy}
+		}
+	}
+	placed, err := r.write(ctx, draft{body: body, actor: r.agent, payloads: payloads})
+	if err != nil {
+		return err
+	}
+	r.body, r.opened = body, placed.Record.Time
+	return nil
+}
+
+// same holds a run that is resumed to what it was opened for, and says so in the
+// ledger: from then on the driver before cannot write.
+func (r *Run) same(ctx context.Context, o *openOptions) error {
+	b, run := r.body, r.state.Run()
+	switch {
+	case b.Runtime != r.rt.cfg.Actor:
+		return r.fail(RunChanged, "it is a run of the runtime %q, not of %q", b.Runtime, r.rt.cfg.Actor)
+	case run.Actor != o.agent:
+		return r.fail(RunChanged, "it is a run of the agent %q, not of %q", run.Actor, o.agent)
+	case b.Task != o.task || b.Subject != o.subject || b.Principal != o.principal:
+		return r.fail(RunChanged, "it was opened for task %q, subject %q, principal %q, and not for %q, %q, %q",
+			b.Task, b.Subject, b.Principal, o.task, o.subject, o.principal)
+	case (b.Input == nil) != (o.input == nil):
+		return r.fail(RunChanged, "it was opened %s an input", map[bool]string{true: "without", false: "with"}[b.Input == nil])
+	}
+	if b.Input != nil {
+		p, err := r.rt.cfg.Ledger.ReadPayload(ctx, b.Input.Commit)
+		switch {
+		case errors.Is(err, ledger.ErrErased) || errors.Is(err, ledger.ErrNoPayload):
+			// Nobody can compare any more: the records go on to hold.
+		case err != nil:
+			return fmt.Errorf("run %q: read its input: %w", r.key, err)
+		case !bytes.Equal(p.Data, o.input):
+			return r.fail(RunChanged, "it was opened with another input: give another task another key")
+		}
+	}
+	if run.Closed {
+		return nil
+	}
+	var doubts []evidence.ID
+	for _, d := range run.InDoubt() {
+		doubts = append(doubts, d.ID)
+	}
+	_, err := r.write(ctx, draft{body: &evidence.RunResumed{Reason: "restart", InDoubt: doubts}})
+	return err
+}
+
+// draft is a record to be.
+type draft struct {
+	body     evidence.Body
+	actor    string // "": the runtime
+	cites    []evidence.ID
+	ext      evidence.Object
+	payloads []evidence.Payload // that it commits to
+}
+
+// writeTries is how often a record is signed anew because somebody registered an
+// actor meanwhile, or the line was full.
+const writeTries = 8
+
+// write makes the next record of the line. It returns once record and payloads
+// are durable. r.mu is held.
+//
+// Payloads become durable while the record does: if we crash in between, the log
+// may hold a record whose payload is not there. Nobody was told of it, and who
+// resumes the run finds an authorization without an outcome: a doubt like any.
+func (r *Run) write(ctx context.Context, d draft) (evidence.Placed, error) {
+	if r.lost != nil {
+		return evidence.Placed{}, r.lost
+	}
+	if r.state.Run().Closed {
+		return evidence.Placed{}, r.fail(RunEnded, "it is closed: %s", r.state.Run().End)
+	}
+	if err := ctx.Err(); err != nil {
+		return evidence.Placed{}, err
+	}
+	// From here on the record may stand: whether it does has to be known.
+	ctx = context.WithoutCancel(ctx)
+	stored := make(chan error, 1)
+	if len(d.payloads) > 0 {
+		go func() {
+			_, err := r.rt.cfg.Ledger.PutPayloads(ctx, d.payloads)
+			stored <- err
+		}()
+	} else {
+		stored <- nil
+	}
+	placed, err := r.append(ctx, &d)
+	if storeErr := <-stored; storeErr != nil && err == nil {
+		err = fmt.Errorf("run %q: payloads: %w", r.key, storeErr)
+		r.lost = &RunError{r.id, r.key, RunUnknown, err}
+	}
+	return placed, err
+}
+
+func (r *Run) append(ctx context.Context, d *draft) (evidence.Placed, error) {
+	for try := 1; ; try++ {
+		entry, err := r.sign(ctx, d)
+		if err != nil {
+			return evidence.Placed{}, fmt.Errorf("run %q: %w", r.key, err)
+		}
+		placed, err := r.rt.cfg.Ledger.Submit(entry)(ctx)
+		if err == nil {
+			return r.placed(ctx, placed[0])
+		}
+		refusal := ledger.AsRefusal(err)
+		switch {
+		case try < writeTries && errors.Is(err, tlog.ErrBusy):
+			if err := r.rt.cfg.Clock.Sleep(ctx, time.Duration(try)*10*time.Millisecond); err != nil {
+				return evidence.Placed{}, err
+			}
+		case try < writeTries && refusal != nil && refusal.Reason == ledger.Reason(audit.ReasonStale):
+			// Somebody registered an actor in between.
+		case refusal != nil && (refusal.Reason == ledger.Reason(audit.ReasonPrev) || refusal.Reason == ledger.Reason(audit.ReasonClosed)):
+			r.lost = &RunError{r.id, r.key, RunTaken, fmt.Errorf("another driver went on with it: %w", err)}
+			return evidence.Placed{}, r.lost
+		case refusal != nil:
+			return evidence.Placed{}, fmt.Errorf("run %q: the ledger refused a %s: %w", r.key, d.body.Kind(), err)
+		case errors.Is(err, tlog.ErrBusy), errors.Is(err, tlog.ErrDiskFull):
+			return evidence.Placed{}, fmt.Errorf("run %q: %w", r.key, err)
+		default:
+			// It may stand or not: the same key opens the run again and finds out.
+			r.lost = &RunError{r.id, r.key, RunUnknown, err}
+			return evidence.Placed{}, r.lost
+		}
+	}
+}
+
+// placed folds a record that this driver wrote.
+func (r *Run) placed(ctx context.Context, p evidence.Placed) (evidence.Placed, error) {
+	// What stands beside the line may have to be folded first.
+	by := audit.Signer{
+		Name: r.rt.cfg.Actor, Role: evidence.RoleRuntime, Key: r.rt.cfg.Key.Public().Thumbprint(), Hosted: p.Record.Actor != r.rt.cfg.Actor,
+	}
+	r.last = max(r.last, p.Record.Time)
+	if found := r.state.Apply(p, by); len(found) > 0 {
+		r.lost = r.fail(RunUnsound, "a record of this runtime breaks a rule: %s", found[0].String())
+		return p, r.lost
+	}
+	return p, nil
+}
+
+func (r *Run) sign(ctx context.Context, d *draft) ([]byte, error) {
+	kind := d.body.Kind()
+	rec := &evidence.Record{
+		Origin: r.rt.cfg.Origin, Kind: kind, Run: r.id, Prev: r.state.Run().Tail, Actor: d.actor, Cites: d.cites, Ext: d.ext, Body: d.body,
+		// A line's times never go back, whatever the clock does.
+		Time: max(r.last, evidence.TimeOf(r.rt.cfg.Clock.Now())),
+	}
+	if rec.Actor == "" {
+		rec.Actor = r.rt.cfg.Actor
+	}
+	if kind.NamesRegistry() {
+		registry, err := r.rt.cfg.Ledger.Actors(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read the registry: %w", err)
+		}
+		n := registry.Number()
+		rec.Registry = &n
+	}
+	return evidence.Sign(rec, r.rt.cfg.Key)
+}
+
+// refresh folds what others put beside the line since. r.mu is held.
+func (r *Run) refresh(ctx context.Context) error {
+	if r.lost != nil {
+		return r.lost
+	}
+	old := r.state
+	if err := r.load(ctx); err != nil {
+		r.state = old
+		return err
+	}
+	if r.state.Run().Tail != old.Run().Tail {
+		r.lost = r.fail(RunTaken, "another driver went on with it")
+		return r.lost
+	}
+	return nil
+}
+
+// lease takes or renews the lease for at least d from now. Half as long again is
+// taken, so that short calls in a row share one.
+func (r *Run) lease(ctx context.Context, d time.Duration, takeOver bool) error {
+	now := r.rt.cfg.Clock.Now()
+	r.leaseMu.Lock()
+	defer r.leaseMu.Unlock()
+	if !takeOver && now.Add(d).Before(r.until) {
+		return nil
+	}
+	d += d / 2
+	err := r.rt.cfg.Ledger.Lease(ctx, r.id, r.holder, d, takeOver)
+	if err == nil {
+		r.until = now.Add(d)
+	}
+	var held *ledger.LeaseError
+	if errors.As(err, &held) {
+		return &RunError{r.id, r.key, RunHeld, err}
+	}
+	if err != nil {
+		return fmt.Errorf("run %q: its lease: %w", r.key, err)
+	}
+	return nil
+}
+
+// release gives the lease back. It is no loss if that fails: it ends by itself.
+func (r *Run) release(ctx context.Context) {
+	_ = r.rt.cfg.Ledger.Lease(context.WithoutCancel(ctx), r.id, r.holder, 0, false)
+}
+
+// keyedMutex is a mutex for each name.
+type keyedMutex struct {
+	mu    sync.Mutex
+	locks map[string]*sync.Mutex
+}
+
+func (k *keyedMutex) lock(name string) (unlock func()) {
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = make(map[string]*sync.Mutex)
+	}
+	m := k.locks[name]
+	if m == nil {
+		m = new(sync.Mutex)
+		k.locks[name] = m
+	}
+	k.mu.Unlock()
+	m.Lock()
+	return m.Unlock
+}
