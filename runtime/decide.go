@@ -199,8 +199,14 @@ type Source struct {
 
 // Context records what is laid before a model, and returns the record's ID for
 // the decisions that are made from it. A program that is run again from the top
-// records its context again: what it saw the second time is evidence, too.
+// records its context again: what it saw the second time is evidence, too. Where
+// the run is closed nothing is recorded, and the ID is zero.
 func (r *Run) Context(ctx context.Context, sources ...Source) (evidence.ID, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state.Run().Closed {
+		return evidence.ID{}, nil
+	}
 	body := &evidence.Context{}
 	var payloads []evidence.Payload
 	for _, s := range sources {
@@ -215,8 +221,6 @@ func (r *Run) Context(ctx context.Context, sources ...Source) (evidence.ID, erro
 		payloads = append(payloads, *p)
 		body.Sources = append(body.Sources, evidence.ContextSource{Name: s.Name, Content: p.Commitment(), Evidence: s.Evidence})
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	placed, err := r.write(ctx, draft{body: body, actor: r.agent, payloads: payloads})
 	return placed.ID, err
 }
