@@ -18,6 +18,8 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -231,4 +233,37 @@ func (c *Clock) Add(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
+}
+
+// Example returns a world for a testable example of a documentation: it panics
+// where a test would fail. done ends it.
+func Example() (w *World, done func()) {
+	e := new(exampleTB)
+	return New(e), e.end
+}
+
+// exampleTB is as much of a testing.TB as a world needs.
+type exampleTB struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (e *exampleTB) Helper()                      {}
+func (e *exampleTB) Fatal(args ...any)            { panic(fmt.Sprint(args...)) }
+func (e *exampleTB) Errorf(f string, args ...any) { panic(fmt.Sprintf(f, args...)) }
+func (e *exampleTB) Cleanup(f func())             { e.cleanups = append(e.cleanups, f) }
+
+func (e *exampleTB) TempDir() string {
+	dir, err := os.MkdirTemp("", "ledgerd-example-")
+	if err != nil {
+		panic(err)
+	}
+	e.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func (e *exampleTB) end() {
+	for i := len(e.cleanups) - 1; i >= 0; i-- {
+		e.cleanups[i]()
+	}
 }
