@@ -28,7 +28,7 @@ func (r *Run) Actions() []Action {
 		if a.auth == nil {
 			continue // an execution that fits no authorization
 		}
-		x := Action{Authorization: a.id, Index: a.index, Record: a.auth, Executable: a.fault == nil && a.allowed(), Attempts: len(a.attempts)}
+		x := Action{Authorization: a.id, Index: a.index, Record: a.auth, Executable: a.fault == nil && a.allowed(), Attempts: a.before + len(a.attempts)}
 		if n := len(a.attempts); n > 0 {
 			x.Last = a.attempts[n-1].id
 		}

@@ -23,6 +23,9 @@ type Auditor struct {
 	equivoc   [][2][]byte
 
 	runs      map[evidence.RunID]*Run // open ones; in a bundle, all
+	brief     bool                    // runs forget what is decided, but for those in whole
+	whole     map[evidence.RunID]bool
+	lost      map[evidence.RunID]bool // brief runs that have to be folded again whole
 	order     []evidence.RunID        // of a bundle
 	known     map[[16]byte]struct{}   // every run ever opened, in a log
 	uses      map[evidence.Digest]uint64
@@ -74,6 +77,12 @@ func New(trust *bundle.Trust, origin string, about *bundle.About, o Options) *Au
 		}
 	}
 	return a
+}
+
+// forgetful has the runs of a log forget what is decided in them, but for those
+// in whole. Those that would have had to remember are in lost, in the end.
+func (a *Auditor) forgetful(whole map[evidence.RunID]bool) {
+	a.brief, a.whole, a.lost = true, whole, make(map[evidence.RunID]bool)
 }
 
 // Trusted reports whether the trust file names the ledger. Where it does not,
@@ -232,6 +241,10 @@ func (a *Auditor) inRun(p place, rec *evidence.Record, by Signer) {
 		a.accounts[p.id] = r.account
 		r.account.ids = append(r.account.ids, p.id)
 	}
+	r.forget()
+	if r.brief != nil && r.brief.lost {
+		a.lost[rec.Run] = true
+	}
 	if a.about == nil && r.Closed {
 		a.drop(r)
 	}
@@ -250,6 +263,9 @@ func (a *Auditor) newRun(p place, rec *evidence.Record) *Run {
 		}
 	}
 	r := NewRun(a.registry)
+	if a.brief && !a.whole[rec.Run] {
+		r.brief = &brief{}
+	}
 	a.runs[rec.Run] = r
 	if a.about != nil {
 		a.order = append(a.order, rec.Run)

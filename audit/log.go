@@ -45,8 +45,14 @@ func (e *SourceError) Unwrap() error { return e.Err }
 
 // VerifyLog audits a whole log: every entry, every tile that is served, every
 // rule that needs no payload. Signatures are verified in parallel, rules folded
-// in log order. Memory grows with the runs that are open at one time, and by
-// some bytes for each run there ever was.
+// in log order.
+//
+// Memory grows with the runs that are open at one time and the actions that are
+// undecided in them, and by some bytes for each run that there ever was and for
+// each authorization of an open run. Attempts that another followed and actions
+// that succeeded are forgotten. Where a record refers to what was forgotten, as
+// one that breaks a rule does, the log is read a second time, and the runs of
+// such records are then held whole.
 //
 // trust has to name one ledger, or the head's: the others of the file are left
 // alone. It returns the state to give to the next audit of the log; nil where the
@@ -62,31 +68,43 @@ func VerifyLog(ctx context.Context, s Source, trust *bundle.Trust, o Options) (*
 	if errors.As(err, &form) {
 		return nil, nil, err
 	}
-	v := &logAudit{source: s, opts: o}
 	if head == nil {
-		return v.unopened(note, trust, err), nil, nil
+		return unopened(note, trust, o, err), nil, nil
 	}
-	v.a = New(trust, head.Ledger.Origin(), nil, o)
-	if err := v.a.Head(note); err != nil {
+	a, err := auditLog(ctx, s, trust, head, o, nil)
+	if err == nil && len(a.lost) > 0 {
+		whole := a.lost
+		if a, err = auditLog(ctx, s, trust, head, o, whole); err == nil && len(a.lost) > 0 {
+			err = &SourceError{HeadPath, errors.New("read a second time, the log served other entries")}
+		}
+	}
+	if err != nil {
 		return nil, nil, err
 	}
-	if o.State != nil {
-		v.prior(head)
-	}
-	if err := v.read(ctx, head); err != nil {
-		return nil, nil, err
-	}
-	report := v.a.Report()
+	report := a.Report()
 	if report.Status() == Broken {
 		return report, nil, nil
 	}
 	return report, &LogState{head.Ledger.Origin(), head.Size, head.Root, note}, nil
 }
 
+// auditLog reads the log up to head. Runs are folded briefly, but for whole.
+func auditLog(ctx context.Context, s Source, trust *bundle.Trust, head *bundle.Head, o Options, whole map[evidence.RunID]bool) (*Auditor, error) {
+	v := &logAudit{source: s, opts: o, a: New(trust, head.Ledger.Origin(), nil, o)}
+	v.a.forgetful(whole)
+	if err := v.a.Head(head.Note); err != nil {
+		return nil, err
+	}
+	if o.State != nil {
+		v.prior(head)
+	}
+	return v.a, v.read(ctx, head)
+}
+
 // unopened reports about a log whose head the trust file does not accept.
-func (v *logAudit) unopened(note []byte, trust *bundle.Trust, err error) *Report {
+func unopened(note []byte, trust *bundle.Trust, o Options, err error) *Report {
 	origin, _, _ := bytes.Cut(note, []byte("\n"))
-	a := New(trust, string(origin), nil, v.opts)
+	a := New(trust, string(origin), nil, o)
 	if errors.Is(err, bundle.ErrUntrusted) {
 		a.trusted = nil
 		return a.Report()
