@@ -31,7 +31,7 @@ type Auditor struct {
 	uses      map[evidence.Digest]uint64
 	offers    map[evidence.ID]*offerRecord
 	accepted  map[evidence.ID]*acceptance
-	accounts  map[evidence.ID]*account // records of open runs that have a budget
+	accounts  accounts
 	lastUse   map[evidence.Digest]place
 	target    *evidence.Record // of a bundle about a record or an offer
 	elsewhere int              // runs that continue a handoff from another ledger
@@ -55,7 +55,7 @@ func New(trust *bundle.Trust, origin string, about *bundle.About, o Options) *Au
 		opts: o, origin: origin, about: about, tally: newTally(),
 		runs: make(map[evidence.RunID]*Run), known: make(map[[16]byte]struct{}), uses: make(map[evidence.Digest]uint64),
 		offers: make(map[evidence.ID]*offerRecord), accepted: make(map[evidence.ID]*acceptance),
-		accounts: make(map[evidence.ID]*account), lastUse: make(map[evidence.Digest]place),
+		accounts: newAccounts(), lastUse: make(map[evidence.Digest]place),
 		payloads: newDisclosures(),
 	}
 	a.scope = Scope{Kind: "log", Origin: origin, About: about, Recorded: make(map[evidence.Result]int)}
@@ -238,13 +238,10 @@ func (a *Auditor) inRun(p place, rec *evidence.Record, by Signer) {
 	}
 	a.applies(p, r, rec)
 	if r.account != nil && len(r.account.budget) > 0 && rec.OnLine() {
-		a.accounts[p.id] = r.account
-		r.account.ids = append(r.account.ids, p.id)
+		a.accounts.open(p.id, r.account)
 	}
 	r.forget()
-	if r.brief != nil && r.brief.lost {
-		a.lost[rec.Run] = true
-	}
+	a.noteLost(r)
 	if a.about == nil && r.Closed {
 		a.drop(r)
 	}
@@ -277,11 +274,21 @@ func (a *Auditor) newRun(p place, rec *evidence.Record) *Run {
 // drop forgets a closed run: its findings are made.
 func (a *Auditor) drop(r *Run) {
 	delete(a.runs, r.Run)
-	if r.account != nil && len(r.account.budget) > 0 {
-		for _, id := range r.account.ids {
-			delete(a.accounts, id)
+	if r.account != nil {
+		a.accounts.close(r.account)
+	}
+}
+
+// noteLost notes which runs have to be folded again whole: r, or those whose
+// accounts it charges.
+func (a *Auditor) noteLost(r *Run) {
+	if r.brief != nil && r.brief.lost {
+		a.lost[r.Run] = true
+	}
+	for x := r.account; x != nil; x = x.parent {
+		if x.brief != nil && x.brief.lost {
+			a.lost[x.run] = true
 		}
-		r.account.ids = nil
 	}
 }
 

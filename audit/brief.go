@@ -41,7 +41,7 @@ func (b *brief) lose() {
 // first takes what may be there once. A fingerprint that is there already is
 // most likely a repetition; either way the fold of the whole run decides.
 func (b *brief) first(d evidence.Digest) {
-	f := binary.BigEndian.Uint64(d[:])
+	f := fingerprint(d)
 	if _, again := b.seen[f]; again {
 		b.lost = true
 		return
@@ -51,6 +51,10 @@ func (b *brief) first(d evidence.Digest) {
 	}
 	b.seen[f] = struct{}{}
 }
+
+// fingerprint is what is kept of a digest to see that it comes again. Somebody
+// may make two that are alike: then the whole digests decide.
+func fingerprint(d evidence.Digest) uint64 { return binary.BigEndian.Uint64(d[:]) }
 
 // touch notes that the record at hand may have decided a.
 func (b *brief) touch(a *act) {

@@ -29,6 +29,9 @@ const HeadPath = "checkpoint"
 const (
 	tileBytes      = tlog.TileWidth * tlog.HashSize
 	entryTileBytes = tlog.TileWidth * (2 + evidence.MaxEntry)
+	// readAhead is how many bytes of entry tiles may be parsed and not folded yet;
+	// parsed they take some four times as much.
+	readAhead = 8 << 20
 )
 
 // A SourceError says that a log could not be read. What was not read is not
@@ -121,6 +124,7 @@ type logAudit struct {
 	tree   tree
 	roots  map[uint64]tlog.Hash
 	served map[uint64][]byte // hash tiles of level 0 that were read ahead, by number
+	gate   *gate
 }
 
 // prior requires that the log goes on from where it was.
@@ -162,6 +166,7 @@ func (v *logAudit) extended(head *bundle.Head) {
 // on one.
 type job struct {
 	n          uint64
+	bytes      int // of the entry tile
 	candidates []candidate
 	tile       []byte // the hash tile of level 0 that covers it
 	err        error
@@ -174,12 +179,14 @@ func (v *logAudit) read(ctx context.Context, head *bundle.Head) error {
 	defer cancel()
 	v.roots = make(map[uint64]tlog.Hash)
 	v.served = make(map[uint64][]byte)
+	v.gate = newGate(readAhead)
 	v.tree.full = func(t tlog.Tile, hashes []tlog.Hash) error { return v.compare(ctx, t, hashes) }
 	workers := v.opts.Parallel
 	if workers <= 0 {
 		workers = goruntime.GOMAXPROCS(0)
 	}
-	// Jobs are in order; at most two a worker wait to be folded.
+	// Jobs are in order; at most two a worker wait to be folded, and no more than
+	// the gate lets pass.
 	queue := make(chan *job, 2*workers)
 	work := make(chan *job)
 	var wg sync.WaitGroup
@@ -221,6 +228,7 @@ func (v *logAudit) read(ctx context.Context, head *bundle.Head) error {
 		if err := v.fold(j); err != nil {
 			return err
 		}
+		v.gate.leave(j.bytes)
 		if v.opts.Progress != nil {
 			v.opts.Progress(v.tree.size, head.Size)
 		}
@@ -253,6 +261,11 @@ func (v *logAudit) prepare(ctx context.Context, j *job, size uint64) {
 		j.err = &SourceError{path, err}
 		return
 	}
+	if err := v.gate.enter(ctx, j.n, len(data)); err != nil {
+		j.err = err
+		return
+	}
+	j.bytes = len(data)
 	entries, err := tlog.ParseEntryTile(data, width)
 	if err != nil {
 		j.err = &SourceError{path, err}

@@ -125,7 +125,7 @@ func (r *Run) Apply(index uint64, id evidence.ID, rec *evidence.Record, by Signe
 func (r *Run) open(p place, rec *evidence.Record, b *evidence.RunOpened, by Signer) {
 	r.Origin, r.Actor, r.Signer, r.Body = rec.Origin, rec.Actor, by, b
 	r.opened, r.openedAt = p, rec.Time
-	r.account = &account{run: rec.Run, budget: b.Budget}
+	r.account = &account{run: rec.Run, budget: b.Budget, brief: r.brief}
 }
 
 // usedUp reports a use of what can be used once. Attempts are held to their
