@@ -68,12 +68,21 @@ func (s *accounts) close(a *account) {
 	a.ids, a.prints = nil, nil
 }
 
+// counts reports whether it matters what the run spends.
+func (a *account) counts() bool {
+	return a.brief == nil || len(a.budget) > 0 || a.parent != nil
+}
+
 // charge books cost and reports where a budget is exceeded by more than the
 // estimate of the one attempt that crossed it.
 func (a *account) charge(p place, cost, estimate evidence.Amounts) []Finding {
 	var found []Finding
 	for own := a; a != nil; a = a.parent {
 		for _, unit := range units(cost) {
+			limit, limited := a.budget[unit]
+			if !limited && a.brief != nil {
+				continue // nobody asks, and records may name units without end
+			}
 			before := a.spent[unit]
 			after := before + cost[unit]
 			if after < before { // beyond any budget
@@ -83,7 +92,6 @@ func (a *account) charge(p place, cost, estimate evidence.Amounts) []Finding {
 				a.spent = make(evidence.Amounts)
 			}
 			a.spent[unit] = after
-			limit, limited := a.budget[unit]
 			if !limited || cost[unit] == 0 {
 				continue
 			}

@@ -416,7 +416,7 @@ func (r *Run) confirmed(p place, a *act, b *evidence.Execution) []Finding {
 }
 
 func (r *Run) spend(p place, rec *evidence.Record, a *act, b *evidence.Execution) []Finding {
-	if a.imported() {
+	if a.imported() || !r.account.counts() {
 		return nil
 	}
 	var estimate evidence.Amounts
