@@ -51,11 +51,12 @@ func (e *SourceError) Unwrap() error { return e.Err }
 // in log order.
 //
 // Memory grows with the runs that are open at one time and the actions that are
-// undecided in them, and by some bytes for each run that there ever was and for
-// each authorization of an open run. Attempts that another followed and actions
+// undecided in them, and by some bytes for each run that there ever was, for each
+// authorization of an open run and each record beside its line, and for each
+// record of an open run with a budget. Attempts that another followed and actions
 // that succeeded are forgotten. Where a record refers to what was forgotten, as
-// one that breaks a rule does, the log is read a second time, and the runs of
-// such records are then held whole.
+// one that breaks a rule does, the log is read a second time, and Progress begins
+// again; the runs of such records are then held whole.
 //
 // trust has to name one ledger, or the head's: the others of the file are left
 // alone. It returns the state to give to the next audit of the log; nil where the
