@@ -109,10 +109,12 @@ func (c *wireConn) exchange(head []byte, media string, body []byte) (*http.Respo
 	// A daemon that refuses a request before it has read it all may have
 	// answered, and closed the connection, while this was being written.
 	c.in.N = maxAnswer
-	resp, err := http.ReadResponse(c.r, nil)
-	var text []byte
-	if err == nil {
-		text, err = io.ReadAll(resp.Body)
+	resp, text := c.usual()
+	var err error
+	if resp == nil {
+		if resp, err = http.ReadResponse(c.r, nil); err == nil {
+			text, err = io.ReadAll(resp.Body)
+		}
 	}
 	switch {
 	case c.in.N == 0:
@@ -129,6 +131,48 @@ func (c *wireConn) exchange(head []byte, media string, body []byte) (*http.Respo
 	// is one that nobody asked for: neither may answer the next request.
 	resp.Close = resp.Close || sent != nil || resp.StatusCode < 200 || c.r.Buffered() > 0
 	return resp, nil
+}
+
+// usual reads the answer that a record which was taken has: 200 or 201, with
+// the headers that the daemon writes and no others, in one piece. It leaves any
+// other answer where it is, for http.ReadResponse.
+func (c *wireConn) usual() (*http.Response, []byte) {
+	_, _ = c.r.Peek(1) // waits; an error comes again from the next read
+	all, _ := c.r.Peek(c.r.Buffered())
+	head, body, whole := bytes.Cut(all, []byte("\r\n\r\n"))
+	line, head, _ := bytes.Cut(head, []byte("\r\n"))
+	status := 0
+	switch string(line) {
+	case "HTTP/1.1 201 Created":
+		status = http.StatusCreated
+	case "HTTP/1.1 200 OK":
+		status = http.StatusOK
+	}
+	if !whole || status == 0 {
+		return nil, nil
+	}
+	length := -1
+	for len(head) > 0 {
+		line, head, _ = bytes.Cut(head, []byte("\r\n"))
+		name, value, _ := bytes.Cut(line, []byte(": "))
+		switch string(name) {
+		case "Content-Type", "Date", "Location", "X-Content-Type-Options":
+		case "Content-Length":
+			n, err := strconv.ParseUint(string(value), 10, 16)
+			if err != nil || length >= 0 {
+				return nil, nil
+			}
+			length = int(n)
+		default:
+			return nil, nil
+		}
+	}
+	if length < 0 || length > len(body) {
+		return nil, nil
+	}
+	text := bytes.Clone(body[:length])
+	_, _ = c.r.Discard(len(all) - len(body) + length)
+	return &http.Response{StatusCode: status}, text
 }
 
 // conn returns a connection that nobody uses.

@@ -125,6 +125,8 @@ func TestWireAnswers(t *testing.T) {
 	}{
 		"as usual":            {placedAnswer(entry, ""), nil, true},
 		"chunked":             {chunked(placedAnswer(entry, "")), nil, true},
+		"two lengths":         {placedAnswer(entry, "Content-Length: 4\r\n"), tlog.ErrUnknown, false},
+		"length and chunks":   {placedAnswer(entry, "Transfer-Encoding: chunked\r\n"), tlog.ErrUnknown, false},
 		"to be closed":        {placedAnswer(entry, "Connection: close\r\n"), nil, false},
 		"two at once":         {placedAnswer(entry, "") + placedAnswer(other, ""), nil, false},
 		"of another record":   {placedAnswer(other, ""), tlog.ErrUnknown, true},
