@@ -175,12 +175,15 @@ func (s *Server) readAll(w http.ResponseWriter, r *http.Request, max int64) (bod
 	}
 	for {
 		if len(buf) == cap(buf) {
-			before := int64(cap(buf))
-			if !grow(before) {
+			more := int64(cap(buf))
+			if left := r.ContentLength + 1 - more; left > 0 {
+				more = min(more, left) // one byte beyond the body, to see its end
+			}
+			if !grow(more) {
 				release()
 				return nil, nil, s.uploadsFull()
 			}
-			bigger := make([]byte, len(buf), 2*before)
+			bigger := make([]byte, len(buf), int64(cap(buf))+more)
 			copy(bigger, buf)
 			buf = bigger
 		}
