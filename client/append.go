@@ -125,7 +125,7 @@ var (
 
 func (c *Client) appendOne(ctx context.Context, entry []byte) ([]ledger.Outcome, error) {
 	resp, err := c.do(ctx, &request{
-		method: http.MethodPost, path: api.PathRecords, body: entry, header: oneRecord, record: true,
+		method: http.MethodPost, path: api.PathRecords, body: entry, header: oneRecord,
 	})
 	if err != nil {
 		if err = asLedger(sent(ctx, err)); ledger.AsRefusal(err) != nil || perRecord(err) {
@@ -166,7 +166,7 @@ func (c *Client) appendMany(ctx context.Context, entries [][]byte, size int) ([]
 	}
 	defer resp.Body.Close()
 	outs := make([]ledger.Outcome, len(entries))
-	lines := bufio.NewReaderSize(resp.Body, answerSize)
+	lines := bufio.NewReader(resp.Body)
 	for i, e := range entries {
 		line, err := lines.ReadBytes('\n')
 		if err == nil {

@@ -62,7 +62,6 @@ type Client struct {
 	base  *url.URL
 	auth  string
 	http  *http.Client
-	wire  *wire // for one record; nil: http
 	retry int
 	bare  bool // see Unparsed
 }
@@ -75,11 +74,10 @@ func New(server string, o Options) (*Client, error) {
 		MaxIdleConns: 256, MaxIdleConnsPerHost: 256, IdleConnTimeout: 60 * time.Second, DisableCompression: true,
 		TLSHandshakeTimeout: 10 * time.Second,
 	}
-	socket := ""
 	if path, ok := strings.CutPrefix(server, "unix:"); ok {
-		socket, server = path, "http://localhost"
+		server = "http://localhost"
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
+			return new(net.Dialer).DialContext(ctx, "unix", path)
 		}
 	}
 	u, err := url.Parse(strings.TrimSuffix(server, "/"))
@@ -94,7 +92,6 @@ func New(server string, o Options) (*Client, error) {
 		c.auth = "Bearer " + o.Token
 	}
 	if c.http == nil {
-		c.wire = newWire(u, api.PathRecords, c.auth, socket)
 		c.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	return c, nil
@@ -125,7 +122,6 @@ type request struct {
 	body         []byte
 	stream       io.Reader // instead of body; sent once
 	size         int64     // of stream
-	record       bool      // one record to append: it may go over the wire
 }
 
 // do sends a request and returns its answer, whose status is below 300. The
@@ -159,9 +155,6 @@ func retryAfter(resp *http.Response) time.Duration {
 }
 
 func (c *Client) send(ctx context.Context, r *request) (*http.Response, error) {
-	if c.wire != nil && r.record && len(r.body) <= maxWired {
-		return c.wire.post(ctx, r.header["Content-Type"], r.body)
-	}
 	u := *c.base
 	u.Path += r.path
 	if len(r.query) > 0 {
