@@ -278,6 +278,7 @@ func (v *logAudit) prepare(ctx context.Context, j *job, size uint64) {
 		return
 	}
 	j.candidates = make([]candidate, len(entries))
+	us, keys := make([]*evidence.Unverified, len(entries)), make([]*evidence.PublicKey, len(entries))
 	for i, entry := range entries {
 		c := &j.candidates[i]
 		c.index = j.n*tlog.TileWidth + uint64(i)
@@ -288,10 +289,10 @@ func (v *logAudit) prepare(ctx context.Context, j *job, size uint64) {
 		c.id = c.u.ID()
 		// A key may be registered by an entry that is not folded yet; then the
 		// fold verifies under it.
-		if key := v.a.registry.Key(c.u.KeyID()); key != nil {
-			_, err := c.u.Verify(key)
-			c.verified = err == nil
-		}
+		us[i], keys[i] = c.u, v.a.registry.Key(c.u.KeyID())
+	}
+	for i, err := range evidence.VerifyEach(us, keys) {
+		j.candidates[i].verified = keys[i] != nil && err == nil
 	}
 }
 

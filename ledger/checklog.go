@@ -118,17 +118,17 @@ func (c *checker) pieces(ctx context.Context, size uint64, yield func(*piece) bo
 // verify does what needs no order.
 func (c *checker) verify(p *piece) {
 	p.read = make([]readEntry, len(p.entries))
+	us, keys := make([]*evidence.Unverified, len(p.entries)), make([]*evidence.PublicKey, len(p.entries))
 	for i, entry := range p.entries {
 		r := &p.read[i]
-		if r.u, r.err = evidence.Parse(entry); r.err != nil {
-			continue
+		if r.u, r.err = evidence.Parse(entry); r.err == nil {
+			// A key may be registered by an entry that was not taken yet; then
+			// whoever takes this one verifies it.
+			us[i], keys[i] = r.u, c.registry.Key(r.u.KeyID())
 		}
-		// A key may be registered by an entry that was not taken yet; then
-		// whoever takes this one verifies it.
-		if key := c.registry.Key(r.u.KeyID()); key != nil {
-			_, err := r.u.Verify(key)
-			r.verified = err == nil
-		}
+	}
+	for i, err := range evidence.VerifyEach(us, keys) {
+		p.read[i].verified = keys[i] != nil && err == nil
 	}
 }
 
