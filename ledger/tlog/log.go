@@ -27,7 +27,7 @@ type Config struct {
 	KeepEvery time.Duration
 	// QueueEntries and QueueBytes bound the line: 8,192 and 32 MiB if 0.
 	QueueEntries, QueueBytes int
-	// BatchEntries and BatchBytes bound a commit: 512 and 2 MiB if 0. The last
+	// BatchEntries and BatchBytes bound a commit: 256 and 2 MiB if 0. The last
 	// entry may go beyond BatchBytes.
 	BatchEntries, BatchBytes int
 	// CacheBytes bounds the memory for verified tiles, 16 MiB if 0.
@@ -58,7 +58,7 @@ func (c *Config) setDefaults() {
 	}
 	def(&c.QueueEntries, 8192)
 	def(&c.QueueBytes, 32<<20)
-	def(&c.BatchEntries, 512)
+	def(&c.BatchEntries, 256)
 	def(&c.BatchBytes, 2<<20)
 	def(&c.CacheBytes, 16<<20)
 	if c.KeepEvery <= 0 {
