@@ -125,7 +125,7 @@ var (
 
 func (c *Client) appendOne(ctx context.Context, entry []byte) ([]ledger.Outcome, error) {
 	resp, err := c.do(ctx, &request{
-		method: http.MethodPost, path: api.PathRecords, body: entry, header: oneRecord,
+		method: http.MethodPost, path: api.PathRecords, body: entry, header: oneRecord, record: true,
 	})
 	if err != nil {
 		if err = asLedger(sent(ctx, err)); ledger.AsRefusal(err) != nil || perRecord(err) {
