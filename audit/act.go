@@ -15,6 +15,9 @@ type act struct {
 	time           evidence.Time
 	fault          *Finding // why nothing may be executed under it
 	misfit         bool     // an execution names it that does not repeat it
+	answered       bool     // escalated, and an authorization used the approval
+	gone           bool     // forgotten by a brief run
+	before         int      // attempts that a brief run forgot
 	attempts       []attempt
 	answers        []answer
 }

@@ -43,7 +43,7 @@ func (r *Run) Action(authorization evidence.ID) (Action, bool) {
 }
 
 func (a *act) asAction() Action {
-	x := Action{Authorization: a.id, Index: a.index, Record: a.auth, Executable: a.fault == nil && a.allowed(), Attempts: len(a.attempts)}
+	x := Action{Authorization: a.id, Index: a.index, Record: a.auth, Executable: a.fault == nil && a.allowed(), Attempts: a.before + len(a.attempts)}
 	if n := len(a.attempts); n > 0 {
 		x.Last = a.attempts[n-1].id
 	}

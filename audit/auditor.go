@@ -23,12 +23,15 @@ type Auditor struct {
 	equivoc   [][2][]byte
 
 	runs      map[evidence.RunID]*Run // open ones; in a bundle, all
+	brief     bool                    // runs forget what is decided, but for those in whole
+	whole     map[evidence.RunID]bool
+	lost      map[evidence.RunID]bool // brief runs that have to be folded again whole
 	order     []evidence.RunID        // of a bundle
 	known     map[[16]byte]struct{}   // every run ever opened, in a log
 	uses      map[evidence.Digest]uint64
 	offers    map[evidence.ID]*offerRecord
 	accepted  map[evidence.ID]*acceptance
-	accounts  map[evidence.ID]*account // records of open runs that have a budget
+	accounts  accounts
 	lastUse   map[evidence.Digest]place
 	target    *evidence.Record // of a bundle about a record or an offer
 	elsewhere int              // runs that continue a handoff from another ledger
@@ -52,7 +55,7 @@ func New(trust *bundle.Trust, origin string, about *bundle.About, o Options) *Au
 		opts: o, origin: origin, about: about, tally: newTally(),
 		runs: make(map[evidence.RunID]*Run), known: make(map[[16]byte]struct{}), uses: make(map[evidence.Digest]uint64),
 		offers: make(map[evidence.ID]*offerRecord), accepted: make(map[evidence.ID]*acceptance),
-		accounts: make(map[evidence.ID]*account), lastUse: make(map[evidence.Digest]place),
+		accounts: newAccounts(), lastUse: make(map[evidence.Digest]place),
 		payloads: newDisclosures(),
 	}
 	a.scope = Scope{Kind: "log", Origin: origin, About: about, Recorded: make(map[evidence.Result]int)}
@@ -74,6 +77,12 @@ func New(trust *bundle.Trust, origin string, about *bundle.About, o Options) *Au
 		}
 	}
 	return a
+}
+
+// forgetful has the runs of a log forget what is decided in them, but for those
+// in whole. Those that would have had to remember are in lost, in the end.
+func (a *Auditor) forgetful(whole map[evidence.RunID]bool) {
+	a.brief, a.whole, a.lost = true, whole, make(map[evidence.RunID]bool)
 }
 
 // Trusted reports whether the trust file names the ledger. Where it does not,
@@ -229,9 +238,10 @@ func (a *Auditor) inRun(p place, rec *evidence.Record, by Signer) {
 	}
 	a.applies(p, r, rec)
 	if r.account != nil && len(r.account.budget) > 0 && rec.OnLine() {
-		a.accounts[p.id] = r.account
-		r.account.ids = append(r.account.ids, p.id)
+		a.accounts.open(p.id, r.account)
 	}
+	r.forget()
+	a.noteLost(r)
 	if a.about == nil && r.Closed {
 		a.drop(r)
 	}
@@ -250,6 +260,9 @@ func (a *Auditor) newRun(p place, rec *evidence.Record) *Run {
 		}
 	}
 	r := NewRun(a.registry)
+	if a.brief && !a.whole[rec.Run] {
+		r.brief = &brief{}
+	}
 	a.runs[rec.Run] = r
 	if a.about != nil {
 		a.order = append(a.order, rec.Run)
@@ -261,11 +274,21 @@ func (a *Auditor) newRun(p place, rec *evidence.Record) *Run {
 // drop forgets a closed run: its findings are made.
 func (a *Auditor) drop(r *Run) {
 	delete(a.runs, r.Run)
-	if r.account != nil && len(r.account.budget) > 0 {
-		for _, id := range r.account.ids {
-			delete(a.accounts, id)
+	if r.account != nil {
+		a.accounts.close(r.account)
+	}
+}
+
+// noteLost notes which runs have to be folded again whole: r, or those whose
+// accounts it charges.
+func (a *Auditor) noteLost(r *Run) {
+	if r.brief != nil && r.brief.lost {
+		a.lost[r.Run] = true
+	}
+	for x := r.account; x != nil; x = x.parent {
+		if x.brief != nil && x.brief.lost {
+			a.lost[x.run] = true
 		}
-		r.account.ids = nil
 	}
 }
 

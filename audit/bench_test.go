@@ -181,8 +181,8 @@ func TestLogMemory(t *testing.T) {
 		}
 		add(&evidence.RunClosed{End: evidence.Completed})
 	}
-	if len(a.runs) != 0 || len(a.accounts) != 0 {
-		t.Errorf("%d runs and %d accounts held after all are closed", len(a.runs), len(a.accounts))
+	if n := len(a.accounts.byID) + len(a.accounts.byPrint); len(a.runs) != 0 || n != 0 {
+		t.Errorf("%d runs and %d accounts held after all are closed", len(a.runs), n)
 	}
 	if grown := int64(heap()) - int64(before); grown > 4<<20 {
 		t.Errorf("%d bytes held after %d records of closed runs", grown, index)

@@ -8,9 +8,7 @@ import (
 
 // opens connects a run with its parent and with the handoff that it continues.
 func (a *Auditor) opens(p place, r *Run, rec *evidence.Record, b *evidence.RunOpened) []Finding {
-	if parent := a.accounts[b.Parent]; parent != nil {
-		r.account.parent = parent
-	}
+	r.account.parent = a.accounts.of(b.Parent)
 	if b.Acceptance.IsZero() {
 		return nil
 	}

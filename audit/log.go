@@ -29,6 +29,9 @@ const HeadPath = "checkpoint"
 const (
 	tileBytes      = tlog.TileWidth * tlog.HashSize
 	entryTileBytes = tlog.TileWidth * (2 + evidence.MaxEntry)
+	// readAhead is how many bytes of entry tiles may be parsed and not folded yet;
+	// parsed they take some four times as much.
+	readAhead = 8 << 20
 )
 
 // A SourceError says that a log could not be read. What was not read is not
@@ -45,8 +48,15 @@ func (e *SourceError) Unwrap() error { return e.Err }
 
 // VerifyLog audits a whole log: every entry, every tile that is served, every
 // rule that needs no payload. Signatures are verified in parallel, rules folded
-// in log order. Memory grows with the runs that are open at one time, and by
-// some bytes for each run there ever was.
+// in log order.
+//
+// Memory grows with the runs that are open at one time and the actions that are
+// undecided in them, and by some bytes for each run that there ever was, for each
+// authorization of an open run and each record beside its line, and for each
+// record of an open run with a budget. Attempts that another followed and actions
+// that succeeded are forgotten. Where a record refers to what was forgotten, as
+// one that breaks a rule does, the log is read a second time, and Progress begins
+// again; the runs of such records are then held whole.
 //
 // trust has to name one ledger, or the head's: the others of the file are left
 // alone. It returns the state to give to the next audit of the log; nil where the
@@ -62,31 +72,43 @@ func VerifyLog(ctx context.Context, s Source, trust *bundle.Trust, o Options) (*
 	if errors.As(err, &form) {
 		return nil, nil, err
 	}
-	v := &logAudit{source: s, opts: o}
 	if head == nil {
-		return v.unopened(note, trust, err), nil, nil
+		return unopened(note, trust, o, err), nil, nil
 	}
-	v.a = New(trust, head.Ledger.Origin(), nil, o)
-	if err := v.a.Head(note); err != nil {
+	a, err := auditLog(ctx, s, trust, head, o, nil)
+	if err == nil && len(a.lost) > 0 {
+		whole := a.lost
+		if a, err = auditLog(ctx, s, trust, head, o, whole); err == nil && len(a.lost) > 0 {
+			err = &SourceError{HeadPath, errors.New("read a second time, the log served other entries")}
+		}
+	}
+	if err != nil {
 		return nil, nil, err
 	}
-	if o.State != nil {
-		v.prior(head)
-	}
-	if err := v.read(ctx, head); err != nil {
-		return nil, nil, err
-	}
-	report := v.a.Report()
+	report := a.Report()
 	if report.Status() == Broken {
 		return report, nil, nil
 	}
 	return report, &LogState{head.Ledger.Origin(), head.Size, head.Root, note}, nil
 }
 
+// auditLog reads the log up to head. Runs are folded briefly, but for whole.
+func auditLog(ctx context.Context, s Source, trust *bundle.Trust, head *bundle.Head, o Options, whole map[evidence.RunID]bool) (*Auditor, error) {
+	v := &logAudit{source: s, opts: o, a: New(trust, head.Ledger.Origin(), nil, o)}
+	v.a.forgetful(whole)
+	if err := v.a.Head(head.Note); err != nil {
+		return nil, err
+	}
+	if o.State != nil {
+		v.prior(head)
+	}
+	return v.a, v.read(ctx, head)
+}
+
 // unopened reports about a log whose head the trust file does not accept.
-func (v *logAudit) unopened(note []byte, trust *bundle.Trust, err error) *Report {
+func unopened(note []byte, trust *bundle.Trust, o Options, err error) *Report {
 	origin, _, _ := bytes.Cut(note, []byte("\n"))
-	a := New(trust, string(origin), nil, v.opts)
+	a := New(trust, string(origin), nil, o)
 	if errors.Is(err, bundle.ErrUntrusted) {
 		a.trusted = nil
 		return a.Report()
@@ -103,6 +125,7 @@ type logAudit struct {
 	tree   tree
 	roots  map[uint64]tlog.Hash
 	served map[uint64][]byte // hash tiles of level 0 that were read ahead, by number
+	gate   *gate
 }
 
 // prior requires that the log goes on from where it was.
@@ -144,6 +167,7 @@ func (v *logAudit) extended(head *bundle.Head) {
 // on one.
 type job struct {
 	n          uint64
+	bytes      int // of the entry tile
 	candidates []candidate
 	tile       []byte // the hash tile of level 0 that covers it
 	err        error
@@ -156,12 +180,14 @@ func (v *logAudit) read(ctx context.Context, head *bundle.Head) error {
 	defer cancel()
 	v.roots = make(map[uint64]tlog.Hash)
 	v.served = make(map[uint64][]byte)
+	v.gate = newGate(readAhead)
 	v.tree.full = func(t tlog.Tile, hashes []tlog.Hash) error { return v.compare(ctx, t, hashes) }
 	workers := v.opts.Parallel
 	if workers <= 0 {
 		workers = goruntime.GOMAXPROCS(0)
 	}
-	// Jobs are in order; at most two a worker wait to be folded.
+	// Jobs are in order; at most two a worker wait to be folded, and no more than
+	// the gate lets pass.
 	queue := make(chan *job, 2*workers)
 	work := make(chan *job)
 	var wg sync.WaitGroup
@@ -203,6 +229,7 @@ func (v *logAudit) read(ctx context.Context, head *bundle.Head) error {
 		if err := v.fold(j); err != nil {
 			return err
 		}
+		v.gate.leave(j.bytes)
 		if v.opts.Progress != nil {
 			v.opts.Progress(v.tree.size, head.Size)
 		}
@@ -235,6 +262,11 @@ func (v *logAudit) prepare(ctx context.Context, j *job, size uint64) {
 		j.err = &SourceError{path, err}
 		return
 	}
+	if err := v.gate.enter(ctx, j.n, len(data)); err != nil {
+		j.err = err
+		return
+	}
+	j.bytes = len(data)
 	entries, err := tlog.ParseEntryTile(data, width)
 	if err != nil {
 		j.err = &SourceError{path, err}
@@ -246,6 +278,7 @@ func (v *logAudit) prepare(ctx context.Context, j *job, size uint64) {
 		return
 	}
 	j.candidates = make([]candidate, len(entries))
+	us, keys := make([]*evidence.Unverified, len(entries)), make([]*evidence.PublicKey, len(entries))
 	for i, entry := range entries {
 		c := &j.candidates[i]
 		c.index = j.n*tlog.TileWidth + uint64(i)
@@ -256,10 +289,10 @@ func (v *logAudit) prepare(ctx context.Context, j *job, size uint64) {
 		c.id = c.u.ID()
 		// A key may be registered by an entry that is not folded yet; then the
 		// fold verifies under it.
-		if key := v.a.registry.Key(c.u.KeyID()); key != nil {
-			_, err := c.u.Verify(key)
-			c.verified = err == nil
-		}
+		us[i], keys[i] = c.u, v.a.registry.Key(c.u.KeyID())
+	}
+	for i, err := range evidence.VerifyEach(us, keys) {
+		j.candidates[i].verified = keys[i] != nil && err == nil
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 // Run folds the records of one run, in log order, into findings, and into the
 // state that [Judge] and a runtime read. The zero Run awaits a run.opened.
 //
-// It holds what is needed of each authorized action and nothing of the rest, so
-// that a whole log can be audited within memory that open runs bound.
+// It holds what judging needs of each authorized action and nothing of the rest;
+// in the audit of a whole log, less ([VerifyLog]).
 type Run struct {
 	Line
 	// Actor, Task and the others are what run.opened says.
@@ -34,6 +34,7 @@ type Run struct {
 	lastPt   *evidence.Checkpoint
 	handoff  *handoffState
 	found    []Finding // kept back by an Auditor that does not know yet whether they matter
+	brief    *brief    // nil: nothing is forgotten
 }
 
 type attemptOf struct {
@@ -107,9 +108,11 @@ func (r *Run) Apply(index uint64, id evidence.ID, rec *evidence.Record, by Signe
 	case *evidence.Checkpoint:
 		found = append(found, r.checkpoint(p, b)...)
 	case *evidence.Claim:
-		r.claims = append(r.claims, &claimRecord{p, b, index + 1, index})
+		r.toJudge(&claimRecord{p, b, index + 1, index})
 	case *evidence.Verdict:
-		r.verdicts = append(r.verdicts, &verdictRecord{p, b})
+		if r.brief == nil {
+			r.verdicts = append(r.verdicts, &verdictRecord{p, b})
+		}
 	case *evidence.HandoffOffered:
 		found = append(found, r.handoff.offers(p, b)...)
 	case *evidence.RunClosed:
@@ -122,7 +125,7 @@ func (r *Run) Apply(index uint64, id evidence.ID, rec *evidence.Record, by Signe
 func (r *Run) open(p place, rec *evidence.Record, b *evidence.RunOpened, by Signer) {
 	r.Origin, r.Actor, r.Signer, r.Body = rec.Origin, rec.Actor, by, b
 	r.opened, r.openedAt = p, rec.Time
-	r.account = &account{run: rec.Run, budget: b.Budget}
+	r.account = &account{run: rec.Run, budget: b.Budget, brief: r.brief}
 }
 
 // usedUp reports a use of what can be used once. Attempts are held to their
@@ -133,10 +136,14 @@ func (r *Run) usedUp(p place, rec *evidence.Record) []Finding {
 		return nil
 	}
 	for _, u := range Uses(rec) {
+		key := useDigest(u)
+		if r.brief != nil {
+			r.brief.first(key)
+			continue
+		}
 		if r.uses == nil {
 			r.uses = make(map[evidence.Digest]uint64)
 		}
-		key := useDigest(u)
 		if first, again := r.uses[key]; again {
 			found = append(found, p.broken(RuleAuthorized, ReasonUsed,
 				"an idempotency key, an approval and an escalation to be used once", "%s used before, at index %d", useName(u), first))
@@ -156,10 +163,20 @@ func (r *Run) besideLine(p place, rec *evidence.Record, by Signer) []Finding {
 		return []Finding{p.broken(RuleChain, ReasonUsed, "a record once in the log", "the same bytes again")}
 	}
 	r.beside[p.id] = &besideRecord{place: p, rec: rec, by: by}
+	if r.brief != nil {
+		r.brief.first(evidence.Digest(p.id))
+	}
 	if b, ok := rec.Body.(*evidence.Claim); ok {
-		r.claims = append(r.claims, &claimRecord{p, b, p.index, 0})
+		r.toJudge(&claimRecord{p, b, p.index, 0})
 	}
 	return nil
+}
+
+// toJudge keeps a claim for judging, which needs all that a brief run forgets.
+func (r *Run) toJudge(c *claimRecord) {
+	if r.brief == nil {
+		r.claims = append(r.claims, c)
+	}
 }
 
 // cite lets the records beside the line that rec names count from here on.
@@ -167,12 +184,17 @@ func (r *Run) cite(p place, rec *evidence.Record) []Finding {
 	var found []Finding
 	for _, id := range rec.Cites {
 		if r.beside[id] == nil {
+			r.brief.lose()
 			found = append(found, p.broken(RuleChain, ReasonReference, "cites to name records beside the line that stand before it", "%s", id))
 		}
 	}
 	for _, id := range names(rec) {
 		b := r.beside[id]
-		if b == nil || b.cited != 0 {
+		if b == nil {
+			continue
+		}
+		r.brief.cites(rec, b)
+		if b.cited != 0 {
 			continue
 		}
 		b.cited = p.index
@@ -230,9 +252,13 @@ func (r *Run) confirm(p place, b *besideRecord, body *evidence.Confirmation) {
 	} else if t, ok := r.attempts[about]; ok {
 		a, i = t.act, t.i
 	}
+	if a == nil && body.Status != evidence.StatusSuccess {
+		r.brief.lose() // a word that may take back what was done; what succeeded stays so by another
+	}
 	if a == nil || b.by.Name != a.tool {
 		return // another tool's word on this one is nobody's
 	}
+	r.brief.touch(a)
 	a.answers = append(a.answers, answer{b.id, p.index, b.by.Key, i, body.Status, evidence.SourceConfirmed, body.Output, body.Refs})
 }
 
@@ -248,6 +274,7 @@ func (r *Run) authorize(p place, rec *evidence.Record, b *evidence.Authorization
 	r.byID[p.id] = a
 	r.acts = append(r.acts, a)
 	a.fault = r.permission(p, a)
+	r.brief.touch(a)
 	if b.Effect != evidence.Allow {
 		return nil
 	}
@@ -271,6 +298,9 @@ func (r *Run) permission(p place, a *act) *Finding {
 		return nil
 	}
 	asked := r.byID[b.Escalated]
+	if asked == nil {
+		r.brief.lose()
+	}
 	if asked == nil || asked.auth.Effect != evidence.Escalate {
 		return fault(ReasonNotApproved, "escalated to name an earlier authorization of the run with effect escalate", "%s", b.Escalated)
 	}
@@ -280,6 +310,7 @@ func (r *Run) permission(p place, a *act) *Finding {
 	}
 	answer := r.beside[b.Approval]
 	if answer == nil {
+		r.brief.lose()
 		return fault(ReasonNotApproved, "an approval beside the line, before it is used", "%s", b.Approval)
 	}
 	approval, ok := answer.rec.Body.(*evidence.Approval)
@@ -293,6 +324,8 @@ func (r *Run) permission(p place, a *act) *Finding {
 	case a.time > approval.Until:
 		return fault(ReasonExpired, "the approval to be used until "+approval.Until.String(), "%s", a.time)
 	}
+	asked.answered = true
+	r.brief.touch(asked)
 	return nil
 }
 
@@ -309,7 +342,10 @@ func contains(list []string, s string) bool {
 func (r *Run) execute(p place, rec *evidence.Record, b *evidence.Execution, by Signer) []Finding {
 	var found []Finding
 	a := r.byID[b.Authorization]
-	r.since = append(r.since, p.id)
+	r.happened(p.id)
+	if a == nil {
+		r.brief.lose()
+	}
 	fits := a != nil && a.action == b.Action && a.resource == b.Resource && a.tool == b.Tool && a.input == b.Input
 	switch {
 	case a == nil:
@@ -338,6 +374,7 @@ func (r *Run) execute(p place, rec *evidence.Record, b *evidence.Execution, by S
 		r.attempts = make(map[evidence.ID]attemptOf)
 	}
 	r.attempts[p.id] = attemptOf{a, len(a.attempts)}
+	r.brief.touch(a)
 	a.attempts = append(a.attempts, attempt{p.id, p.index, by.Key, b.Status, b.Source, b.Output, b.Refs})
 	if !b.Confirmation.IsZero() {
 		found = append(found, r.confirmed(p, a, b)...)
@@ -351,7 +388,7 @@ func (r *Run) nextAttempt(p place, a *act, b *evidence.Execution) []Finding {
 	if a.imported() {
 		return nil
 	}
-	if want := int64(len(a.attempts)) + 1; b.Attempt != want {
+	if want := int64(a.before+len(a.attempts)) + 1; b.Attempt != want {
 		return []Finding{p.broken(RuleAuthorized, ReasonAttempt, "attempts to run 1, 2, 3 …", "attempt %d as number %d", b.Attempt, want).and(a.id, a.index)}
 	}
 	if o, any := a.last(p.index); any && len(a.attempts) > 0 && o.state != notDone {
@@ -368,6 +405,8 @@ func (r *Run) confirmed(p place, a *act, b *evidence.Execution) []Finding {
 	var body *evidence.Confirmation
 	if c != nil {
 		body, _ = c.rec.Body.(*evidence.Confirmation)
+	} else {
+		r.brief.lose()
 	}
 	if body == nil || c.rec.About != b.Authorization || c.by.Name != a.tool {
 		return []Finding{p.broken(RuleChain, ReasonReference, "a confirmation by "+a.tool+" about the authorization, before the execution that names it", "%s", b.Confirmation)}
@@ -377,14 +416,14 @@ func (r *Run) confirmed(p place, a *act, b *evidence.Execution) []Finding {
 }
 
 func (r *Run) spend(p place, rec *evidence.Record, a *act, b *evidence.Execution) []Finding {
-	if a.imported() {
+	if a.imported() || !r.account.counts() {
 		return nil
 	}
 	var estimate evidence.Amounts
 	if a.auth != nil {
 		estimate = a.auth.Estimate
 	}
-	found := r.account.charge(p, attemptCost(b, len(a.attempts) == 1), estimate)
+	found := r.account.charge(p, attemptCost(b, a.before+len(a.attempts) == 1), estimate)
 	limit, limited := r.account.budget["wall_ms"]
 	if spent := int64(rec.Time - r.openedAt); limited && spent-limit > estimate["wall_ms"] {
 		found = append(found, p.broken(RuleBudget, ReasonOverBudget, "the run to act within its wall time, or one attempt's estimate more", "%d ms of %d", spent, limit))

@@ -9,7 +9,7 @@ import (
 
 // settle takes what a probe or a human found out about a doubt.
 func (r *Run) settle(p place, b *evidence.Settlement, by Signer) []Finding {
-	r.since = append(r.since, p.id)
+	r.happened(p.id)
 	a, i := r.byID[b.Settles], -1
 	if a != nil {
 		i = len(a.attempts) - 1
@@ -17,6 +17,7 @@ func (r *Run) settle(p place, b *evidence.Settlement, by Signer) []Finding {
 		a, i = t.act, t.i
 	}
 	if a == nil {
+		r.brief.lose()
 		return []Finding{p.broken(RuleOutcome, ReasonReference, "an earlier authorization or execution of the run", "%s", b.Settles)}
 	}
 	var found []Finding
@@ -40,6 +41,7 @@ func (r *Run) settle(p place, b *evidence.Settlement, by Signer) []Finding {
 	if !b.Answer.IsZero() {
 		c := r.beside[b.Answer]
 		if c == nil {
+			r.brief.lose()
 			found = append(found, p.broken(RuleChain, ReasonReference, "the answer that it rests on, beside the line and before it", "%s", b.Answer))
 		} else if body, ok := c.rec.Body.(*evidence.Confirmation); ok && c.by.Name == a.tool && body.Status == b.Finding && (c.rec.About == a.id || c.rec.About == b.Settles) {
 			w.source = evidence.SourceConfirmed
@@ -51,6 +53,7 @@ func (r *Run) settle(p place, b *evidence.Settlement, by Signer) []Finding {
 	if a.imported() && w.source != evidence.SourceConfirmed {
 		w.source = evidence.SourceImported
 	}
+	r.brief.touch(a)
 	a.answers = append(a.answers, w)
 	return found
 }
@@ -103,11 +106,23 @@ func (r *Run) resumed(p place, b *evidence.RunResumed) []Finding {
 	}
 	for _, id := range b.InDoubt {
 		t, executed := r.attempts[id]
+		if !want[id] && !executed {
+			r.brief.lose()
+		}
 		if !want[id] && !(executed && t.act.outcomeOf(t.i, p.index).state == maybe) {
 			found = append(found, p.broken(RuleResume, ReasonCovers, "in_doubt to name what is in doubt", "%s, which is not", id))
 		}
 	}
 	return found
+}
+
+// happened notes an execution or a settlement for the next checkpoint.
+func (r *Run) happened(id evidence.ID) {
+	if r.brief != nil {
+		r.brief.since.add(id)
+		return
+	}
+	r.since = append(r.since, id)
 }
 
 // checkpoint requires that it covers each execution and settlement since the
@@ -116,6 +131,15 @@ func (r *Run) checkpoint(p place, b *evidence.Checkpoint) []Finding {
 	var found []Finding
 	if b.Sequence != r.points+1 {
 		found = append(found, p.broken(RuleResume, ReasonSequence, fmt.Sprintf("checkpoint %d", r.points+1), "%d", b.Sequence))
+	}
+	if r.brief != nil {
+		// In another order it may be right all the same: the whole fold knows.
+		if !r.brief.since.lists(b.Covers) {
+			r.brief.lose()
+		}
+		r.brief.since = chain{}
+		r.points = b.Sequence
+		return found
 	}
 	happened := make(map[evidence.ID]bool, len(r.since))
 	for _, id := range r.since {

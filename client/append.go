@@ -1,13 +1,16 @@
 package client
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 
 	"ledgerd/evidence"
 	"ledgerd/internal/api"
@@ -115,9 +118,14 @@ func (c *Client) appendEach(ctx context.Context, entries [][]byte) ([]ledger.Out
 	return outs, nil
 }
 
+var (
+	oneRecord   = map[string]string{"Content-Type": api.MediaJOSE}
+	manyRecords = map[string]string{"Content-Type": api.MediaLines}
+)
+
 func (c *Client) appendOne(ctx context.Context, entry []byte) ([]ledger.Outcome, error) {
 	resp, err := c.do(ctx, &request{
-		method: http.MethodPost, path: api.PathRecords, body: entry, header: map[string]string{"Content-Type": api.MediaJOSE},
+		method: http.MethodPost, path: api.PathRecords, body: entry, header: oneRecord, record: true,
 	})
 	if err != nil {
 		if err = asLedger(sent(ctx, err)); ledger.AsRefusal(err) != nil || perRecord(err) {
@@ -127,15 +135,14 @@ func (c *Client) appendOne(ctx context.Context, entry []byte) ([]ledger.Outcome,
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-	var p api.Placed
-	if err == nil {
-		err = json.Unmarshal(b, &p)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: the answer: %w", tlog.ErrUnknown, err)
 	}
-	out, err := outcome(entry, p.Status, p.Index, p.ID)
-	return []ledger.Outcome{out}, err
+	out, err := c.outcome(entry, b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the answer: %w", tlog.ErrUnknown, err)
+	}
+	return []ledger.Outcome{out}, nil
 }
 
 // perRecord: answers that the ledger, too, gives for a single record.
@@ -152,47 +159,76 @@ func (c *Client) appendMany(ctx context.Context, entries [][]byte, size int) ([]
 		body = append(append(body, e...), '\n')
 	}
 	resp, err := c.do(ctx, &request{
-		method: http.MethodPost, path: api.PathRecords, body: body, header: map[string]string{"Content-Type": api.MediaLines},
+		method: http.MethodPost, path: api.PathRecords, body: body, header: manyRecords,
 	})
 	if err != nil {
 		return nil, asLedger(sent(ctx, err))
 	}
 	defer resp.Body.Close()
-	outs := make([]ledger.Outcome, 0, len(entries))
-	d := json.NewDecoder(resp.Body)
+	outs := make([]ledger.Outcome, len(entries))
+	lines := bufio.NewReader(resp.Body)
 	for i, e := range entries {
-		var line api.Line
-		if err := d.Decode(&line); err != nil {
+		line, err := lines.ReadBytes('\n')
+		if err == nil {
+			outs[i], err = c.outcome(e, line)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%w: the answer, line %d of %d: %w", tlog.ErrUnknown, i+1, len(entries), err)
 		}
-		if line.Problem != nil {
-			outs = append(outs, ledger.Outcome{Err: asLedger(line.Problem)})
-			continue
-		}
-		if line.Index == nil || line.ID == nil {
-			return nil, fmt.Errorf("%w: the answer, line %d of %d: want index and id", tlog.ErrUnknown, i+1, len(entries))
-		}
-		out, err := outcome(e, line.Status, *line.Index, *line.ID)
-		if err != nil {
-			return nil, err
-		}
-		outs = append(outs, out)
 	}
-	_, _ = io.Copy(io.Discard, resp.Body)
+	_, _ = io.Copy(io.Discard, lines) // so that the connection is used again
 	return outs, nil
 }
 
-// outcome is that of an entry that the daemon says it placed.
-func outcome(entry []byte, status int, index uint64, id evidence.ID) (ledger.Outcome, error) {
-	u, err := evidence.Parse(entry)
-	if err != nil {
-		return ledger.Outcome{}, err
+// outcome is that of an entry that the daemon gave a line of its answer to.
+func (c *Client) outcome(entry, line []byte) (ledger.Outcome, error) {
+	status, index, id, ok := parsePlaced(line)
+	if !ok {
+		var l api.Line
+		if err := json.Unmarshal(line, &l); err != nil {
+			return ledger.Outcome{}, err
+		}
+		if l.Problem != nil {
+			return ledger.Outcome{Err: asLedger(l.Problem)}, nil
+		}
+		if l.Index == nil || l.ID == nil {
+			return ledger.Outcome{}, errors.New("want index and id")
+		}
+		status, index, id = l.Status, *l.Index, *l.ID
 	}
-	if u.ID() != id {
-		return ledger.Outcome{}, fmt.Errorf("%w: want an answer about %s, found one about %s", tlog.ErrUnknown, u.ID(), id)
+	if own := evidence.IDOf(entry); own != id {
+		return ledger.Outcome{}, fmt.Errorf("want one about %s, found one about %s", own, id)
 	}
-	return ledger.Outcome{
-		Placed:    evidence.Placed{Index: index, ID: id, Entry: entry, Record: u.UnverifiedRecord()},
-		Duplicate: status == http.StatusOK,
-	}, nil
+	out := ledger.Outcome{Placed: evidence.Placed{Index: index, ID: id, Entry: entry}, Duplicate: status == http.StatusOK}
+	if !c.bare {
+		u, err := evidence.Parse(entry)
+		if err != nil {
+			return ledger.Outcome{}, err
+		}
+		out.Record = u.UnverifiedRecord()
+	}
+	return out, nil
+}
+
+var strictBase64 = base64.RawURLEncoding.Strict()
+
+// parsePlaced reads an api.Placed in the very form that the daemon writes. Any
+// other is left to encoding/json.
+func parsePlaced(line []byte) (status int, index uint64, id evidence.ID, ok bool) {
+	line, ok = bytes.CutPrefix(bytes.TrimSuffix(line, []byte{'\n'}), []byte(`{"status":20`))
+	if !ok || len(line) == 0 || line[0] != '0' && line[0] != '1' {
+		return 0, 0, id, false
+	}
+	status = 200 + int(line[0]-'0')
+	line, ok = bytes.CutPrefix(line[1:], []byte(`,"index":`))
+	digits, text, found := bytes.Cut(line, []byte(`,"id":"ev_`))
+	if !ok || !found || len(text) != 43+len(`"}`) || string(text[43:]) != `"}` {
+		return 0, 0, id, false
+	}
+	index, err := strconv.ParseUint(string(digits), 10, 64)
+	if err != nil || len(digits) > 1 && digits[0] == '0' {
+		return 0, 0, id, false
+	}
+	n, err := strictBase64.Decode(id[:], text[:43])
+	return status, index, id, err == nil && n == len(id) && !id.IsZero()
 }

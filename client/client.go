@@ -35,6 +35,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"ledgerd/internal/api"
 )
 
@@ -59,10 +61,13 @@ type Options struct {
 
 // A Client is a daemon's ledger. Its methods may be called from any goroutine.
 type Client struct {
-	base  *url.URL
-	auth  string
-	http  *http.Client
-	retry int
+	base *url.URL
+	auth string
+	http *http.Client
+	// records sends single records; nil: http does.
+	records *fasthttp.HostClient
+	retry   int
+	bare    bool // see Unparsed
 }
 
 // New returns the client of a daemon at http://host:port, https://host:port or
@@ -73,8 +78,9 @@ func New(server string, o Options) (*Client, error) {
 		MaxIdleConns: 256, MaxIdleConnsPerHost: 256, IdleConnTimeout: 60 * time.Second, DisableCompression: true,
 		TLSHandshakeTimeout: 10 * time.Second,
 	}
+	socket := ""
 	if path, ok := strings.CutPrefix(server, "unix:"); ok {
-		server = "http://localhost"
+		socket, server = path, "http://localhost"
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		}
@@ -91,9 +97,19 @@ func New(server string, o Options) (*Client, error) {
 		c.auth = "Bearer " + o.Token
 	}
 	if c.http == nil {
+		c.records = recordClient(u, socket)
 		c.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	return c, nil
+}
+
+// Unparsed returns a client that shares this one's connections, and leaves
+// Placed.Record nil in what Append, Submit and SubmitEach return: who has just
+// signed a record seldom needs it parsed again. Reading is the same.
+func (c *Client) Unparsed() *Client {
+	bare := *c
+	bare.bare = true
+	return &bare
 }
 
 func loopback(host string) bool {
@@ -112,6 +128,7 @@ type request struct {
 	body         []byte
 	stream       io.Reader // instead of body; sent once
 	size         int64     // of stream
+	record       bool      // one record to append
 }
 
 // do sends a request and returns its answer, whose status is below 300. The
@@ -145,6 +162,9 @@ func retryAfter(resp *http.Response) time.Duration {
 }
 
 func (c *Client) send(ctx context.Context, r *request) (*http.Response, error) {
+	if r.record && c.records != nil {
+		return c.sendRecord(ctx, r)
+	}
 	u := *c.base
 	u.Path += r.path
 	if len(r.query) > 0 {

@@ -198,7 +198,7 @@ func TestSignatureCases(t *testing.T) {
 			}
 			if p, err := new(edwards25519.Point).SetBytes(c.key); err == nil {
 				m := multiplesOf(p.Negate(p), keyWidth)
-				if got := m.says(c.key, c.message, c.sig); got != c.standard {
+				if got := says(m, c.key, c.message, c.sig); got != c.standard {
 					t.Errorf("the multiples say %v, crypto/ed25519 %v", got, c.standard)
 				}
 			}
@@ -210,7 +210,7 @@ func TestSignatureCases(t *testing.T) {
 				return
 			}
 			for n := range 2 * fastAfter { // before and with the multiples
-				if got := k.verify(c.message, c.sig); got != c.valid {
+				if got := verifies(k, c.message, c.sig); got != c.valid {
 					t.Errorf("use %d: verified: %v, want %v", n+1, got, c.valid)
 				}
 			}

@@ -187,16 +187,34 @@ func (j *JWK) PublicKey() (*PublicKey, error) {
 	return NewPublicKey(b)
 }
 
+// A check is one signature under one key, and whether it verifies.
+type check struct {
+	key          *PublicKey
+	message, sig []byte
+	ok           bool
+}
+
 // verify has the one rule for signatures: crypto/ed25519's, and R is not of
-// small order. The multiples may say yes; a no is crypto/ed25519's.
-func (k *PublicKey) verify(message, sig []byte) bool {
-	if len(sig) != ed25519.SignatureSize || smallOrder[[32]byte(sig[:32])] {
-		return false
+// small order. The multiples may say yes; a no is crypto/ed25519's. Each check
+// has an answer of its own: what they share is the cost of comparing encodings.
+func verify(checks ...*check) {
+	sums, fast := make([]*sum, 0, len(checks)), make([]*check, 0, len(checks))
+	for _, c := range checks {
+		if len(c.sig) != ed25519.SignatureSize || smallOrder[[32]byte(c.sig[:32])] {
+			continue
+		}
+		if m := c.key.multiples(); m != nil {
+			if s := m.sum(c.key.ed, c.message, c.sig); s != nil {
+				sums, fast = append(sums, s), append(fast, c)
+				continue
+			}
+		}
+		c.ok = ed25519.Verify(c.key.ed, c.message, c.sig)
 	}
-	if m := k.multiples(); m != nil && m.says(k.ed, message, sig) {
-		return true
+	for i, r := range encodings(sums) {
+		c := fast[i]
+		c.ok = r == [32]byte(c.sig[:32]) || ed25519.Verify(c.key.ed, c.message, c.sig)
 	}
-	return ed25519.Verify(k.ed, message, sig)
 }
 
 // multiples returns nil until the key has been used often enough. Only the

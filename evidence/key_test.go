@@ -28,7 +28,7 @@ func TestRFC8037(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !k.Public().verify([]byte(message), sig) {
+	if !verifies(k.Public(), []byte(message), sig) {
 		t.Error("the signature of appendix A.4 does not verify")
 	}
 }

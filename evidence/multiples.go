@@ -214,25 +214,41 @@ func (s *sum) digit(m *multiples, stride int, d int8) {
 	}
 }
 
-// encode writes the point as RFC 8032 section 5.1.2 does.
-func (s *sum) encode() (b [32]byte) {
-	var zi, x, y field.Element
-	zi.Invert(&s.z)
-	x.Multiply(&s.x, &zi)
-	y.Multiply(&s.y, &zi)
-	copy(b[:], y.Bytes())
-	b[31] |= byte(x.IsNegative() << 7)
-	return b
+// encodings writes the points as RFC 8032 section 5.1.2 does. All of them are
+// divided by their Z with one inversion, which is the greater part of what an
+// encoding takes (Montgomery's trick).
+func encodings(sums []*sum) [][32]byte {
+	before := make([]field.Element, len(sums)) // product of the Z before each
+	product := new(field.Element).One()
+	for i, s := range sums {
+		before[i].Set(product)
+		product.Multiply(product, &s.z)
+	}
+	inverse := product.Invert(product)
+	out := make([][32]byte, len(sums))
+	for i := len(sums) - 1; i >= 0; i-- {
+		s := sums[i]
+		var zi, x, y field.Element
+		zi.Multiply(inverse, &before[i])
+		inverse.Multiply(inverse, &s.z)
+		x.Multiply(&s.x, &zi)
+		y.Multiply(&s.y, &zi)
+		copy(out[i][:], y.Bytes())
+		out[i][31] |= byte(x.IsNegative() << 7)
+	}
+	return out
 }
 
-// says yes only if sig is the signature of message under key, of whose negative
-// m holds the multiples: RFC 8032 section 5.1.7 without the cofactor, S < ℓ.
-func (m *multiples) says(key ed25519.PublicKey, message, sig []byte) bool {
+// sum returns [S]B - [k]A, of whose encoding R of the signature of message under
+// key, of whose negative m holds the multiples, has to be the same: RFC 8032
+// section 5.1.7 without the cofactor. nil where sig has not the form of a
+// signature, S < ℓ included.
+func (m *multiples) sum(key ed25519.PublicKey, message, sig []byte) *sum {
 	if len(sig) != ed25519.SignatureSize {
-		return false
+		return nil
 	}
 	if _, err := new(edwards25519.Scalar).SetCanonicalBytes(sig[32:]); err != nil {
-		return false
+		return nil
 	}
 	h := sha512.New()
 	h.Write(sig[:32])
@@ -241,7 +257,7 @@ func (m *multiples) says(key ed25519.PublicKey, message, sig []byte) bool {
 	var digest [sha512.Size]byte
 	k, err := new(edwards25519.Scalar).SetUniformBytes(h.Sum(digest[:0]))
 	if err != nil {
-		return false
+		return nil
 	}
 	var ofS, ofK digits
 	base, r := baseMultiples(), newSum()
@@ -256,5 +272,5 @@ func (m *multiples) says(key ed25519.PublicKey, message, sig []byte) bool {
 			r.digit(m, stride, ofK[stride*strideBits+at])
 		}
 	}
-	return r.encode() == [32]byte(sig[:32])
+	return r
 }

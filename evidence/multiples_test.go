@@ -24,6 +24,47 @@ func negated(tb testing.TB, k *PublicKey) *edwards25519.Point {
 	return p.Negate(p)
 }
 
+// says is the answer of the multiples alone.
+func says(m *multiples, key ed25519.PublicKey, message, sig []byte) bool {
+	s := m.sum(key, message, sig)
+	return s != nil && encodings([]*sum{s})[0] == [32]byte(sig[:32])
+}
+
+// verifies is the answer to one check.
+func verifies(k *PublicKey, message, sig []byte) bool {
+	c := &check{key: k, message: message, sig: sig}
+	verify(c)
+	return c.ok
+}
+
+// TestVerifyTogether: each of many checks has the answer that it has alone,
+// whatever the others are.
+func TestVerifyTogether(t *testing.T) {
+	random := rand.NewChaCha8(testSeed("together"))
+	rng := rand.New(random)
+	for range 200 {
+		var checks []*check
+		var want []bool
+		for range rng.IntN(12) {
+			c := signatureCases(t)[rng.IntN(len(signatureCases(t)))]
+			k, err := NewPublicKey(c.key)
+			if err != nil {
+				continue
+			}
+			for range rng.IntN(2 * fastAfter) { // some with multiples, some without
+				k.multiples()
+			}
+			checks, want = append(checks, &check{key: k, message: c.message, sig: c.sig}), append(want, c.valid)
+		}
+		verify(checks...)
+		for i, c := range checks {
+			if c.ok != want[i] {
+				t.Fatalf("check %d of %d: %v, want %v", i, len(checks), c.ok, want[i])
+			}
+		}
+	}
+}
+
 // TestMultiplesAgree: one answer, on good signatures and on broken ones.
 func TestMultiplesAgree(t *testing.T) {
 	random := rand.NewChaCha8(testSeed("multiples"))
@@ -50,7 +91,7 @@ func TestMultiplesAgree(t *testing.T) {
 				message = append(message, 0)
 			}
 			want := ed25519.Verify(k.pub.ed, message, sig)
-			if got := m.says(k.pub.ed, message, sig); got != want {
+			if got := says(m, k.pub.ed, message, sig); got != want {
 				t.Fatalf("key %x message %x signature %x: %v, crypto/ed25519 %v", k.pub.ed, message, sig, got, want)
 			}
 			if want {
@@ -79,7 +120,7 @@ func TestMultiplesOfOddKeys(t *testing.T) {
 		for j, r := range scalars {
 			encR := new(edwards25519.Point).ScalarBaseMult(r).Bytes()
 			sig := signWith(r, a, encR, key, []byte("m"))
-			if !ed25519.Verify(key, []byte("m"), sig) || !m.says(key, []byte("m"), sig) {
+			if !ed25519.Verify(key, []byte("m"), sig) || !says(m, key, []byte("m"), sig) {
 				t.Errorf("key %d, nonce %d: not verified", i, j)
 			}
 		}
@@ -131,7 +172,7 @@ func TestMultiplesAreLazy(t *testing.T) {
 	message := []byte("m")
 	sig := ed25519.Sign(k.ed, message)
 	for range fastAfter - 1 {
-		if !k.pub.verify(message, sig) {
+		if !verifies(k.pub, message, sig) {
 			t.Fatal("not verified")
 		}
 	}
@@ -142,7 +183,7 @@ func TestMultiplesAreLazy(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 10 {
-				if !k.pub.verify(message, sig) || k.pub.verify(message, flipBit(sig, 300)) {
+				if !verifies(k.pub, message, sig) || verifies(k.pub, message, flipBit(sig, 300)) {
 					t.Error("the wrong answer")
 				}
 			}
@@ -169,7 +210,7 @@ func FuzzMultiples(f *testing.F) {
 		}
 		for _, s := range [][]byte{sig, change} {
 			want := ed25519.Verify(k.pub.ed, message, s)
-			if got := m.says(k.pub.ed, message, s); got != want {
+			if got := says(m, k.pub.ed, message, s); got != want {
 				t.Fatalf("signature %x: %v, crypto/ed25519 %v", s, got, want)
 			}
 		}

@@ -303,7 +303,7 @@ func TestVectors(t *testing.T) {
 		if (err == nil) != v.KeyOK {
 			t.Errorf("%s: %v", v.Name, err)
 		}
-		if err == nil && k.verify(unhex(v.Message), unhex(v.Signature)) != v.Valid {
+		if err == nil && verifies(k, unhex(v.Message), unhex(v.Signature)) != v.Valid {
 			t.Errorf("%s: verified: %v", v.Name, !v.Valid)
 		}
 	}

@@ -45,26 +45,34 @@ type prepared struct {
 
 func preparedOf(c *tlog.Candidate) *prepared { return c.Value.(*prepared) }
 
-// Prepare parses the entry, and verifies its signature if anybody ever had the
-// key that it names. Whether that key holds is decided in order.
-func (a *admitter) Prepare(c *tlog.Candidate) error {
-	u, err := evidence.Parse(c.Entry)
-	if err != nil {
-		return a.count(refuseForm(c.Entry, err))
-	}
-	p := &prepared{u: u}
-	if key := a.ledger.registry.Key(u.KeyID()); key != nil {
-		if _, err := u.Verify(key); err != nil {
-			return a.count(badSignature(err))
+// Prepare parses the entries, and verifies the signature of each of which anybody
+// ever had the key that it names. Whether that key holds is decided in order.
+func (a *admitter) Prepare(cs []*tlog.Candidate) []error {
+	errs := make([]error, len(cs))
+	us, keys := make([]*evidence.Unverified, len(cs)), make([]*evidence.PublicKey, len(cs))
+	for i, c := range cs {
+		u, err := evidence.Parse(c.Entry)
+		if err != nil {
+			errs[i] = a.count(refuseForm(c.Entry, err))
+			continue
 		}
-		p.verified = true
+		us[i], keys[i] = u, a.ledger.registry.Key(u.KeyID())
 	}
-	for _, use := range audit.Uses(u.UnverifiedRecord()) {
-		p.uses = append(p.uses, keyOfUse(use))
-		p.inRun = append(p.inRun, audit.InRun(use))
+	for i, err := range evidence.VerifyEach(us, keys) {
+		switch {
+		case errs[i] != nil:
+		case err != nil:
+			errs[i] = a.count(badSignature(err))
+		default:
+			p := &prepared{u: us[i], verified: keys[i] != nil}
+			for _, use := range audit.Uses(p.u.UnverifiedRecord()) {
+				p.uses = append(p.uses, keyOfUse(use))
+				p.inRun = append(p.inRun, audit.InRun(use))
+			}
+			cs[i].Value = p
+		}
 	}
-	c.Value = p
-	return nil
+	return errs
 }
 
 func badSignature(err error) *Refusal {

@@ -90,7 +90,7 @@ const (
 // backup copies every payload, verified. The copies are files of their own, no
 // links: an erasure overwrites the original.
 func (v *Vault) backup(ctx context.Context, dir string) error {
-	to, err := OpenVault(dir, v.max)
+	to, err := OpenVaultOn(v.fs, dir, v.max)
 	if err != nil {
 		return err
 	}

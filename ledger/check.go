@@ -15,12 +15,13 @@ import (
 
 // A CheckReport says what a full check found.
 type CheckReport struct {
-	Log      *tlog.Report // entries and tiles against the signed tree head
-	Rows     uint64       // index rows compared with the log
-	Registry int64        // the latest registry number that the log gives
-	Payloads uint64       // verified
-	Erased   uint64       // commitments in records whose payload was erased
-	Absent   uint64       // commitments in records whose payload the vault does not hold
+	Log        *tlog.Report // entries and tiles against the signed tree head
+	Signatures uint64       // of records, verified
+	Rows       uint64       // index rows compared with the log
+	Registry   int64        // the latest registry number that the log gives
+	Payloads   uint64       // verified
+	Erased     uint64       // commitments in records whose payload was erased
+	Absent     uint64       // commitments in records whose payload the vault does not hold
 	// Differences names what is not as the log says, the first 100; those of
 	// the log itself are in Log.
 	Differences []Difference
@@ -39,10 +40,14 @@ func (r *CheckReport) Sound() bool { return len(r.Differences) == 0 && len(r.Log
 const maxDifferences = 100
 
 // Check recomputes everything that a store and a vault hold: the tree from every
-// entry (tlog.Check), every index row from the log, the registry from entry 0,
+// entry (tlog.Check), the registry from entry 0, every record's signature under
+// the key that the registry gives at its index, every index row from the log,
 // every payload against its commitment. It works on a store that Open refuses.
-// Where the log itself differs, its index is not looked at. Signatures of
-// records, and the rules beyond the registry's, are for `verify log`.
+// Where the log itself differs, nothing else is looked at. The rules beyond who
+// may sign what are for `verify log`.
+//
+// progress, if not nil, is told how many steps are done of how many. An entry
+// takes two: one for the tree, one for its record.
 //
 // A payload that was lost cannot be told from one that this ledger was never
 // given: both are Absent.
@@ -51,26 +56,31 @@ func Check(ctx context.Context, s Store, v *Vault, verifierKey string, progress 
 	if err != nil {
 		return nil, fmt.Errorf("check: %w", err)
 	}
-	r, err := tlog.Check(ctx, s, verifier, progress)
+	r, err := tlog.Check(ctx, s, verifier, halfOf(progress))
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{report: &CheckReport{Log: r, Registry: -1}, store: s, vault: v, registry: audit.NewRegistry(verifier.Name(), evidence.ID{})}
-	return c.run(ctx)
+	c := &checker{report: &CheckReport{Log: r, Registry: -1}, store: s, vault: v, progress: progress}
+	return c.run(ctx, verifier.Name(), evidence.ID{}, verifierKey)
 }
 
 // Check is the function of that name over the durable log, while the ledger is
 // at work.
 func (l *Ledger) Check(ctx context.Context, progress func(done, size uint64)) (*CheckReport, error) {
-	r, err := l.log.Check(ctx, progress)
+	r, err := l.log.Check(ctx, halfOf(progress))
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{
-		report: &CheckReport{Log: r, Registry: -1}, store: l.store, vault: l.vault,
-		registry: audit.NewRegistry(l.origin, l.entry0), live: true,
+	c := &checker{report: &CheckReport{Log: r, Registry: -1}, store: l.store, vault: l.vault, progress: progress, live: true}
+	return c.run(ctx, l.origin, l.entry0, l.cfg.VerifierKey)
+}
+
+// halfOf tells what the pass over the tree has done.
+func halfOf(progress func(done, size uint64)) func(done, size uint64) {
+	if progress == nil {
+		return nil
 	}
-	return c.run(ctx)
+	return func(done, size uint64) { progress(done, 2*size) }
 }
 
 // A checker compares index rows with the log. Both say facts, each of one
@@ -81,6 +91,7 @@ type checker struct {
 	store    Store
 	vault    *Vault
 	registry *audit.Registry
+	progress func(done, size uint64)
 	live     bool // rows beyond the head belong to records in flight
 	seeds    [2]maphash.Seed
 	sums     [][2]uint64
@@ -89,9 +100,13 @@ type checker struct {
 
 const bucketSize = 4096
 
-func (c *checker) run(ctx context.Context) (*CheckReport, error) {
+func (c *checker) run(ctx context.Context, origin string, entry0 evidence.ID, verifierKey string) (*CheckReport, error) {
 	if len(c.report.Log.Differences) > 0 {
 		return c.report, nil
+	}
+	c.registry = audit.NewRegistry(origin, entry0)
+	if err := reserveLogKey(c.registry, verifierKey); err != nil {
+		return nil, fmt.Errorf("check: the log's verifier key: %w", err)
 	}
 	size := c.report.Log.Head.Size
 	c.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
@@ -156,49 +171,6 @@ func (c *checker) payloads(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// log takes the facts that the log gives.
-func (c *checker) log(ctx context.Context, size uint64) error {
-	index := uint64(0)
-	for entry, err := range c.store.Entries(ctx, 0, size) {
-		if err != nil {
-			return err
-		}
-		p, err := place(index, entry)
-		if err != nil {
-			c.differs(fmt.Sprintf("entry %d", index), "a record", err.Error())
-			index++
-			continue
-		}
-		for _, row := range rowsOf(index, []indexed{indexedOf(p)}) {
-			if err := c.facts(row, c.add); err != nil {
-				return err
-			}
-		}
-		c.commitments(p.Record)
-		if p.Record.Kind.Place() == evidence.Registry {
-			if err := c.registry.Apply(p.Index, p.ID, p.Record); err != nil {
-				c.differs(fmt.Sprintf("registry record %s at index %d", p.ID, p.Index), "the next record of the registry", err.Error())
-			}
-		}
-		index++
-	}
-	return nil
-}
-
-// commitments counts what the vault does not hold.
-func (c *checker) commitments(r *evidence.Record) {
-	if c.vault == nil {
-		return
-	}
-	for _, m := range r.Commitments() {
-		if _, erased := c.erased[m.Commit]; erased {
-			c.report.Erased++
-		} else if !c.vault.has(m.Commit) {
-			c.report.Absent++
-		}
-	}
 }
 
 // rows takes away the facts that the rows give.

@@ -21,11 +21,17 @@ func (v *Vault) intentPath(d evidence.Digest) string {
 
 // intend writes down, durably, that d is being erased.
 func (v *Vault) intend(d evidence.Digest) error {
-	f, err := os.OpenFile(v.intentPath(d), os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("erase payload %s: %w", d, err)
+	// It may stand from an erasure whose record did not come into the log.
+	if path := v.intentPath(d); !v.fs.Exists(path) {
+		f, err := v.fs.Create(path)
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			return fmt.Errorf("erase payload %s: %w", d, err)
+		}
 	}
-	if err := errors.Join(f.Close(), syncDir(filepath.Join(v.dir, erasingDir))); err != nil {
+	if err := v.fs.SyncDir(filepath.Join(v.dir, erasingDir)); err != nil {
 		return fmt.Errorf("erase payload %s: %w", d, err)
 	}
 	return nil
@@ -33,15 +39,15 @@ func (v *Vault) intend(d evidence.Digest) error {
 
 // intended lists what intend wrote down and forget did not take back.
 func (v *Vault) intended() ([]evidence.Digest, error) {
-	files, err := os.ReadDir(filepath.Join(v.dir, erasingDir))
+	names, err := v.fs.List(filepath.Join(v.dir, erasingDir))
 	if err != nil {
 		return nil, fmt.Errorf("unfinished erasures: %w", err)
 	}
 	var out []evidence.Digest
-	for _, f := range files {
-		b, err := hex.DecodeString(f.Name())
+	for _, name := range names {
+		b, err := hex.DecodeString(name)
 		if err != nil || len(b) != len(evidence.Digest{}) {
-			return nil, fmt.Errorf("unfinished erasures: %s: expected a payload's digest in hexadecimal as name", filepath.Join(v.dir, erasingDir, f.Name()))
+			return nil, fmt.Errorf("unfinished erasures: %s: expected a payload's digest in hexadecimal as name", filepath.Join(v.dir, erasingDir, name))
 		}
 		out = append(out, evidence.Digest(b))
 	}
@@ -49,29 +55,28 @@ func (v *Vault) intended() ([]evidence.Digest, error) {
 }
 
 func (v *Vault) forget(d evidence.Digest) error {
-	if err := os.Remove(v.intentPath(d)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := v.fs.Remove(v.intentPath(d)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("erase payload %s: %w", d, err)
 	}
 	return nil
 }
 
 // remove overwrites the payload's file with zeros, salt included, syncs that,
-// removes the file and syncs its directory. A missing file is none to remove.
+// removes the file and syncs its directory, the latter also where the file is
+// missing: whoever removed it may not have come that far, and its name, with
+// zeros behind it, would come back.
 //
 // The zeros reach the sectors where the file system writes in place (ext4, XFS).
 // On one that never does, and inside a flash device, the old sectors live on
 // until they are reused; docs/operations.md says so.
 func (v *Vault) remove(d evidence.Digest) error {
 	path := v.path(d)
-	err := overwrite(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+	err := v.overwrite(path)
 	if err == nil {
-		err = os.Remove(path)
+		err = v.fs.Remove(path)
 	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		err = v.fs.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return fmt.Errorf("erase payload %s: %w", d, err)
@@ -79,14 +84,14 @@ func (v *Vault) remove(d evidence.Digest) error {
 	return nil
 }
 
-func overwrite(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+func (v *Vault) overwrite(path string) error {
+	f, err := v.fs.Overwrite(path)
 	if err != nil {
 		return err
 	}
-	info, err := f.Stat()
+	size, err := f.Size()
 	if err == nil {
-		_, err = io.CopyN(f, zeros{}, info.Size())
+		_, err = io.CopyN(f, zeros{}, size)
 	}
 	if err == nil {
 		err = f.Sync()

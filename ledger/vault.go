@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"ledgerd/evidence"
 )
@@ -48,8 +49,10 @@ var (
 // Its methods may be called from any goroutine. One process uses a vault's
 // directory at a time: the lock of the store beside it sees to that.
 type Vault struct {
-	dir string
-	max int64
+	fs    VaultFS
+	dir   string
+	max   int64
+	temps atomic.Int64 // temporary files made
 
 	// stripes order the writing, erasing and (again) writing of one payload.
 	stripes [64]sync.Mutex
@@ -67,11 +70,16 @@ const (
 // crash left half-written is removed. maxPayload is the size in bytes of the
 // largest payload, DefaultMaxPayload if 0.
 func OpenVault(dir string, maxPayload int64) (*Vault, error) {
+	return OpenVaultOn(osFS{}, dir, maxPayload)
+}
+
+// OpenVaultOn is OpenVault on another file system than the operating system's.
+func OpenVaultOn(fs VaultFS, dir string, maxPayload int64) (*Vault, error) {
 	if maxPayload <= 0 {
 		maxPayload = DefaultMaxPayload
 	}
-	v := &Vault{dir: dir, max: maxPayload}
-	if err := os.RemoveAll(filepath.Join(dir, tmpDir)); err != nil {
+	v := &Vault{fs: fs, dir: dir, max: maxPayload}
+	if err := fs.RemoveAll(filepath.Join(dir, tmpDir)); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
 	// All directories are made at once, so that a payload's own costs one
@@ -81,11 +89,11 @@ func OpenVault(dir string, maxPayload int64) (*Vault, error) {
 		names = append(names, hex.EncodeToString([]byte{byte(i)}))
 	}
 	for _, n := range names {
-		if err := os.MkdirAll(filepath.Join(dir, n), 0o700); err != nil {
+		if err := fs.MkdirAll(filepath.Join(dir, n)); err != nil {
 			return nil, fmt.Errorf("open vault: %w", err)
 		}
 	}
-	if err := errors.Join(syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
+	if err := errors.Join(fs.SyncDir(dir), fs.SyncDir(filepath.Dir(dir))); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
 	return v, nil
@@ -145,7 +153,7 @@ func (v *Vault) put(ctx context.Context, salt [evidence.SaltSize]byte, media str
 	}
 	// Synced even where the file was there before: whoever put it may not have
 	// come this far.
-	if err := syncDir(filepath.Dir(v.path(d))); err != nil {
+	if err := v.fs.SyncDir(filepath.Dir(v.path(d))); err != nil {
 		return evidence.Commitment{}, fmt.Errorf("payload %s: %w", d, err)
 	}
 	return s.commitment, nil
@@ -162,7 +170,7 @@ func (v *Vault) PutMany(ctx context.Context, payloads []evidence.Payload) ([]evi
 func (v *Vault) putMany(ctx context.Context, payloads []evidence.Payload, allowed func(evidence.Digest) error) ([]evidence.Commitment, error) {
 	staged := make([]*staged, 0, len(payloads))
 	// One sync of the whole file system is worth it from a few files on.
-	whole := wholeSync && len(payloads) > 4
+	whole := v.fs.SyncsAll() && len(payloads) > 4
 	defer func() {
 		for _, s := range staged {
 			s.discard()
@@ -189,10 +197,10 @@ func (v *Vault) putMany(ctx context.Context, payloads []evidence.Payload, allowe
 		dirs[filepath.Dir(v.path(s.commitment.Commit))] = true
 	}
 	if whole {
-		return out, syncFileSystem(v.dir)
+		return out, v.fs.SyncAll(v.dir)
 	}
 	for dir := range dirs {
-		if err := syncDir(dir); err != nil {
+		if err := v.fs.SyncDir(dir); err != nil {
 			return nil, fmt.Errorf("payloads: %w", err)
 		}
 	}
@@ -236,8 +244,7 @@ func (v *Vault) Stat(d evidence.Digest) (evidence.Commitment, error) { return v.
 
 // has reports whether there is a file for a digest, whatever is in it.
 func (v *Vault) has(d evidence.Digest) bool {
-	_, err := os.Lstat(v.path(d))
-	return err == nil
+	return v.fs.Exists(v.path(d))
 }
 
 func (v *Vault) stat(d evidence.Digest) (evidence.Commitment, error) {
@@ -255,7 +262,7 @@ type OpenPayload struct {
 	evidence.Commitment
 	Salt [evidence.SaltSize]byte
 
-	file *os.File
+	file VaultFile
 	hash hash.Hash
 }
 
@@ -328,8 +335,8 @@ func (v *Vault) Verify(d evidence.Digest) error {
 }
 
 // open reads the header of a payload's file and leaves it at the payload.
-func (v *Vault) open(d evidence.Digest) (*os.File, *OpenPayload, error) {
-	f, err := os.Open(v.path(d))
+func (v *Vault) open(d evidence.Digest) (VaultFile, *OpenPayload, error) {
+	f, err := v.fs.Open(v.path(d))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%w: %s", ErrNoPayload, d)
 	}
@@ -348,16 +355,16 @@ func (v *Vault) Digests(ctx context.Context) iter.Seq2[evidence.Digest, error] {
 	return func(yield func(evidence.Digest, error) bool) {
 		for i := range 256 {
 			dir := filepath.Join(v.dir, hex.EncodeToString([]byte{byte(i)}))
-			files, err := os.ReadDir(dir)
+			names, err := v.fs.List(dir)
 			if err != nil {
 				yield(evidence.Digest{}, fmt.Errorf("vault: %w", err))
 				return
 			}
-			for _, f := range files {
+			for _, name := range names {
 				var d evidence.Digest
-				b, err := hex.DecodeString(f.Name())
+				b, err := hex.DecodeString(name)
 				if err != nil || copy(d[:], b) != len(d) || len(b) != len(d) || int(d[0]) != i {
-					err = fmt.Errorf("vault: %s: expected a payload's file, named by its digest in hexadecimal", filepath.Join(dir, f.Name()))
+					err = fmt.Errorf("vault: %s: expected a payload's file, named by its digest in hexadecimal", filepath.Join(dir, name))
 				}
 				if err == nil {
 					err = ctx.Err()

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"sync"
 
 	"ledgerd/evidence"
@@ -15,8 +13,9 @@ import (
 
 // staged is a payload in a temporary file that nobody else knows of.
 type staged struct {
-	file       *os.File // nil once closed
-	name       string   // "" once renamed
+	fs         VaultFS
+	file       VaultFile // nil once closed
+	name       string    // "" once renamed
 	commitment evidence.Commitment
 }
 
@@ -27,11 +26,11 @@ func (v *Vault) stage(ctx context.Context, salt [evidence.SaltSize]byte, media s
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(filepath.Join(v.dir, tmpDir), "put-*")
+	f, err := v.fs.Create(v.tempPath())
 	if err != nil {
 		return nil, fmt.Errorf("payload: %w", err)
 	}
-	s := &staged{file: f, name: f.Name()}
+	s := &staged{fs: v.fs, file: f, name: f.Name()}
 	defer func() {
 		if err != nil {
 			s.discard()
@@ -65,11 +64,11 @@ func (v *Vault) stageBytes(ctx context.Context, p *evidence.Payload, open bool) 
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(filepath.Join(v.dir, tmpDir), "put-*")
+	f, err := v.fs.Create(v.tempPath())
 	if err != nil {
 		return nil, fmt.Errorf("payload: %w", err)
 	}
-	s := &staged{file: f, name: f.Name(), commitment: p.Commitment()}
+	s := &staged{fs: v.fs, file: f, name: f.Name(), commitment: p.Commitment()}
 	if _, err := f.Write(append(header, p.Data...)); err != nil {
 		s.discard()
 		return nil, fmt.Errorf("payload: %w", err)
@@ -106,7 +105,7 @@ func (v *Vault) syncAll(all []*staged, whole bool) error {
 		return nil
 	}
 	if whole {
-		return syncFileSystem(v.dir)
+		return v.fs.SyncAll(v.dir)
 	}
 	// Side by side: the file system merges what it can.
 	var wg sync.WaitGroup
@@ -123,7 +122,7 @@ func (v *Vault) syncAll(all []*staged, whole bool) error {
 }
 
 func (s *staged) rename(to string) error {
-	if err := os.Rename(s.name, to); err != nil {
+	if err := s.fs.Rename(s.name, to); err != nil {
 		return fmt.Errorf("payload %s: %w", s.commitment.Commit, err)
 	}
 	s.name = ""
@@ -138,7 +137,7 @@ func (s *staged) discard() {
 		s.file = nil
 	}
 	if s.name != "" {
-		_ = os.Remove(s.name)
+		_ = s.fs.Remove(s.name)
 		s.name = ""
 	}
 }
@@ -159,7 +158,7 @@ func payloadHeader(salt [evidence.SaltSize]byte, media string) ([]byte, error) {
 	return append(b, media...), nil
 }
 
-func readHeader(f *os.File, d evidence.Digest) (*OpenPayload, error) {
+func readHeader(f VaultFile, d evidence.Digest) (*OpenPayload, error) {
 	bad := func(want string) error {
 		return fmt.Errorf("%w: %s: expected %s", ErrCommitment, f.Name(), want)
 	}
@@ -180,21 +179,12 @@ func readHeader(f *os.File, d evidence.Digest) (*OpenPayload, error) {
 	if _, err := io.ReadFull(f, media); err != nil {
 		return nil, bad("a media type")
 	}
-	info, err := f.Stat()
+	size, err := f.Size()
 	if err != nil {
 		return nil, fmt.Errorf("payload %s: %w", d, err)
 	}
-	p.Commitment = evidence.Commitment{Commit: d, Size: info.Size() - int64(payloadFixed) - int64(n), Media: string(media)}
+	p.Commitment = evidence.Commitment{Commit: d, Size: size - int64(payloadFixed) - int64(n), Media: string(media)}
 	return p, nil
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // contextReader ends reading when its context does.

@@ -152,7 +152,7 @@ func openBench(c *cli.Context) (*benched, error) {
 		dir:    os.TempDir(), close: t.Close,
 	}
 	if t.remote != nil {
-		b.to = t.remote
+		b.to = t.remote.Unparsed()
 		return b, nil
 	}
 	b.to, b.local, b.dir = t.local, true, t.local.Dir.Path

@@ -17,7 +17,7 @@ import (
 func init() {
 	register(&cli.Command{
 		Name:   "check",
-		Usage:  "recompute the whole store: entries, tiles, tree head, index, payloads",
+		Usage:  "recompute the whole store: entries, tiles, tree head, signatures, index, payloads",
 		Flags:  ledgerFlags(outputFlag()),
 		Action: check,
 	})
@@ -126,9 +126,11 @@ func checkHere(c *cli.Context) (*api.Checked, error) {
 }
 
 func showCheck(c *cli.Context, r *api.Checked) error {
-	text := fmt.Sprintf("%d entries, %d tiles, %d index rows, %d payloads: sound", r.Entries, r.Tiles, r.Rows, r.Payloads)
-	if len(r.Differences) > 0 {
-		text = fmt.Sprintf("%d entries, %d tiles, %d index rows, %d payloads: %d differences", r.Entries, r.Tiles, r.Rows, r.Payloads, len(r.Differences))
+	text := fmt.Sprintf("%d entries, %d tiles, %d signatures, %d index rows, %d payloads: ", r.Entries, r.Tiles, r.Signatures, r.Rows, r.Payloads)
+	if len(r.Differences) == 0 {
+		text += "sound"
+	} else {
+		text += fmt.Sprintf("%d differences", len(r.Differences))
 		for _, d := range r.Differences {
 			text += "\n  " + d
 		}

@@ -30,9 +30,10 @@ import (
 // process is a daemon in a process of its own.
 type process struct {
 	*exec.Cmd
-	url    string
-	stderr *bytes.Buffer
-	read   chan struct{} // closed once stderr has ended
+	url    string        // where it listens, once serving is closed
+	stderr *bytes.Buffer // to be read once read is closed
+	// serving is closed once it listens, read once stderr has ended.
+	serving, read chan struct{}
 }
 
 var build = sync.OnceValues(func() (string, error) {
@@ -48,8 +49,8 @@ var build = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
-// start starts a daemon over a data directory and waits until it listens.
-func start(t *testing.T, dir string, args ...string) *process {
+// launch starts a daemon over a data directory.
+func launch(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
 	bin, err := build()
 	if err != nil {
@@ -57,7 +58,7 @@ func start(t *testing.T, dir string, args ...string) *process {
 	}
 	p := &process{
 		Cmd:    exec.Command(bin, append([]string{"serve", "--data-dir", dir, "--listen", "127.0.0.1:0"}, args...)...),
-		stderr: new(bytes.Buffer), read: make(chan struct{}),
+		stderr: new(bytes.Buffer), serving: make(chan struct{}), read: make(chan struct{}),
 	}
 	out, err := p.StderrPipe()
 	if err != nil {
@@ -67,24 +68,56 @@ func start(t *testing.T, dir string, args ...string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.Process.Kill() })
-	url := make(chan string, 1)
 	go func() {
 		defer close(p.read)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			fmt.Fprintln(p.stderr, lines.Text())
 			if _, after, ok := strings.Cut(lines.Text(), "url="); ok && strings.Contains(lines.Text(), "msg=serving") {
-				url <- strings.Fields(after)[0]
+				p.url = strings.Fields(after)[0]
+				close(p.serving)
 			}
 		}
 	}()
+	return p
+}
+
+// start starts a daemon over a data directory and waits until it listens.
+func start(t *testing.T, dir string, args ...string) *process {
+	t.Helper()
+	p := launch(t, dir, args...)
 	select {
-	case p.url = <-url:
+	case <-p.serving:
 	case <-p.read:
 		t.Fatalf("the daemon ended: %s", p.stderr)
 	case <-time.After(60 * time.Second):
 		t.Fatal("the daemon did not start")
 	}
 	return p
+}
+
+// killAtStart kills a daemon at some moment of its start, at the latest after d,
+// and reports whether that was before it listened. It must not have ended by
+// itself: what the kill before left is no reason.
+func killAtStart(t *testing.T, dir string, d time.Duration) bool {
+	t.Helper()
+	p := launch(t, dir)
+	time.Sleep(rand.N(d))
+	select {
+	case <-p.read:
+		t.Fatalf("the daemon ended: %s", p.stderr)
+	default:
+	}
+	if err := p.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-p.read
+	_ = p.Wait()
+	select {
+	case <-p.serving:
+		return false
+	default:
+		return true
+	}
 }
 
 func newDir(t *testing.T) (*datadir.Dir, *bench.Signer, string) {
@@ -139,11 +172,11 @@ func (w *writer) write(ctx context.Context, c *client.Client, j *tlogtest.Journa
 	return nil
 }
 
-// TestKill kills the daemon under load, again and again, while this process
-// keeps a journal of what it was told. LEDGERD_TEST_KILLS says how often: 5 if
-// it is not set.
+// TestKill kills the daemon, again and again: under load, and every third time
+// while it starts over what the kill before left. This process keeps a journal of
+// what it was told. LEDGERD_TEST_KILLS says how often: 6 if it is not set.
 func TestKill(t *testing.T) {
-	kills := 5
+	kills := 6
 	if s := os.Getenv("LEDGERD_TEST_KILLS"); s != "" {
 		var err error
 		if kills, err = strconv.Atoi(s); err != nil {
@@ -165,13 +198,23 @@ func TestKill(t *testing.T) {
 		}
 		writers = append(writers, &writer{line: line})
 	}
+	atStart, starting := 0, time.Second
 	for i := range kills {
+		if i%3 == 2 {
+			if killAtStart(t, dir.Path, starting) {
+				atStart++
+			}
+			continue
+		}
+		since := time.Now()
 		p := start(t, dir.Path)
-		load(t, p, token, writers, j, time.Duration(20+rand.IntN(300))*time.Millisecond, func() {
+		starting = time.Since(since)
+		load(t, p, token, writers, j, rand.N(250*time.Millisecond), func() {
 			if err := p.Process.Kill(); err != nil {
 				t.Error(err)
 			}
 		})
+		<-p.read
 		_ = p.Wait()
 		if t.Failed() {
 			t.Fatalf("after kill %d: %s", i+1, p.stderr)
@@ -192,9 +235,12 @@ func TestKill(t *testing.T) {
 	for _, w := range writers {
 		total += w.acked
 	}
-	t.Logf("%d kills, %d records acknowledged", kills, total)
+	t.Logf("%d kills, %d of them before the daemon listened; %d records acknowledged", kills, atStart, total)
 	if total == 0 {
 		t.Error("nothing was acknowledged: the test tests nothing")
+	}
+	if kills >= 100 && atStart == 0 {
+		t.Error("no kill hit the start of a daemon")
 	}
 }
 

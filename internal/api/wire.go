@@ -181,6 +181,7 @@ type Checked struct {
 	Size        uint64   `json:"size"        doc:"Entries in the tree head"`
 	Entries     uint64   `json:"entries"     doc:"Entries rehashed"`
 	Tiles       uint64   `json:"tiles"       doc:"Tiles compared"`
+	Signatures  uint64   `json:"signatures"  doc:"Signatures of records verified"`
 	Rows        uint64   `json:"rows"        doc:"Index rows compared with the log"`
 	Payloads    uint64   `json:"payloads"    doc:"Payloads rehashed"`
 	Erased      uint64   `json:"erased"      doc:"Commitments whose payload was erased"`

@@ -125,7 +125,7 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request, _ *Grant) {
 // Checked writes the report of a check down.
 func Checked(r *ledger.CheckReport) *api.Checked {
 	c := &api.Checked{
-		Size: r.Log.Head.Size, Entries: r.Log.Entries, Tiles: r.Log.Tiles, Rows: r.Rows,
+		Size: r.Log.Head.Size, Entries: r.Log.Entries, Tiles: r.Log.Tiles, Signatures: r.Signatures, Rows: r.Rows,
 		Payloads: r.Payloads, Erased: r.Erased, Absent: r.Absent, Differences: []string{},
 	}
 	for _, d := range r.Log.Differences {

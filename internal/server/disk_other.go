@@ -4,3 +4,6 @@ package server
 
 // isDiskFull: this system does not say.
 func isDiskFull(error) bool { return false }
+
+// maxFiles: likewise.
+func maxFiles() int { return 0 }

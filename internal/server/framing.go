@@ -2,8 +2,6 @@ package server
 
 import (
 	"bytes"
-	"context"
-	"net"
 	"net/http"
 	"regexp"
 )
@@ -18,24 +16,9 @@ import (
 // ahead, so a chunked request may have about as much of headers.
 const recent = 12 << 10
 
-type framedListener struct{ net.Listener }
-
-func (l framedListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &framedConn{Conn: c}, nil
-}
-
-// framedConn is read by one goroutine at a time, which is the one that runs the
+// Read is called by one goroutine at a time, which is the one that runs the
 // handler that looks at tail, or one that this handler started by reading.
-type framedConn struct {
-	net.Conn
-	tail []byte // the last bytes that were read, recent of them or more
-}
-
-func (c *framedConn) Read(p []byte) (int, error) {
+func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	got := p[max(0, n-recent):n]
 	if len(c.tail)+len(got) > 2*recent { // seldom, so that little is moved
@@ -43,12 +26,6 @@ func (c *framedConn) Read(p []byte) (int, error) {
 	}
 	c.tail = append(c.tail, got...)
 	return n, err
-}
-
-type connKey struct{}
-
-func withConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, c)
 }
 
 var (
@@ -61,9 +38,9 @@ var (
 // Content-Length as well: its headers say so, or they are longer than what is
 // remembered.
 func framedTwice(r *http.Request) bool {
-	c, ok := r.Context().Value(connKey{}).(*framedConn)
-	if !ok {
-		return false // HTTP/2 has one framing, and a test's recorder has none
+	c := connOf(r)
+	if c == nil {
+		return false // a test's recorder has no framing
 	}
 	seen := false
 	rest := c.tail

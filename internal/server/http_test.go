@@ -109,36 +109,6 @@ func TestRow32SlowBody(t *testing.T) {
 	}
 }
 
-func TestRow33PartialUploads(t *testing.T) {
-	d := daemontest.New(t, func(c *server.Config) { c.Limits = server.Limits{Uploads: 32} })
-	const stuck = 300
-	busy := make(chan int, stuck)
-	for range stuck {
-		c := dial(t, d)
-		if _, err := io.WriteString(c, head(d, "POST", api.PathRecords, joseType, "Content-Length: 1000")+"x"); err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-			if err == nil {
-				_ = resp.Body.Close()
-				busy <- resp.StatusCode
-			}
-		}()
-	}
-	for range stuck - 32 {
-		if got := <-busy; got != http.StatusServiceUnavailable {
-			t.Fatalf("want 503 for those beyond the limit, found %d", got)
-		}
-	}
-	if a := request(t, "GET", d.URL+api.PathHealth, nil); a.status != 200 {
-		t.Errorf("/healthz: want 200, found %d", a.status)
-	}
-	if a := request(t, "GET", d.URL+api.PathRecords, nil, "Authorization", "Bearer "+d.Token); a.status != 200 {
-		t.Errorf("reading: want 200, found %d", a.status)
-	}
-}
-
 func TestRow34Oversized(t *testing.T) {
 	d := daemontest.New(t, nil)
 	letters := io.LimitReader(strings.NewReader(strings.Repeat("x", 1<<20)), 1<<20)

@@ -21,6 +21,7 @@ type Limits struct {
 	IdleTimeout   time.Duration // 120 s: between two requests of a connection
 	BodyGrace     time.Duration // 10 s: what a body may take, besides the time that its bytes are worth
 	BodyRate      int64         // 16 KiB/s: what a byte is worth
+	Connections   int           // 4,096, or half of the files that the process may have open
 	Uploads       int           // 1,024: requests whose bodies are being read
 	UploadBytes   int64         // 128 MiB: bytes of unfinished bodies of records in memory
 	Streams       int           // 256: event streams and exports at a time
@@ -41,6 +42,12 @@ func (l Limits) withDefaults() Limits {
 	set(&l.BodyGrace, 10*time.Second)
 	if l.BodyRate == 0 {
 		l.BodyRate = 16 << 10
+	}
+	if l.Connections == 0 {
+		l.Connections = 4096
+		if files := maxFiles(); files > 0 {
+			l.Connections = min(l.Connections, files/2)
+		}
 	}
 	if l.Uploads == 0 {
 		l.Uploads = 1024
@@ -175,12 +182,15 @@ func (s *Server) readAll(w http.ResponseWriter, r *http.Request, max int64) (bod
 	}
 	for {
 		if len(buf) == cap(buf) {
-			before := int64(cap(buf))
-			if !grow(before) {
+			more := int64(cap(buf))
+			if left := r.ContentLength + 1 - more; left > 0 {
+				more = min(more, left) // one byte beyond the body, to see its end
+			}
+			if !grow(more) {
 				release()
 				return nil, nil, s.uploadsFull()
 			}
-			bigger := make([]byte, len(buf), 2*before)
+			bigger := make([]byte, len(buf), int64(cap(buf))+more)
 			copy(bigger, buf)
 			buf = bigger
 		}

@@ -84,6 +84,7 @@ func (m *Metrics) observe(s *Server) {
 		counter("ledgerd_commits_total", "Commits that became durable.", func(c tlog.Counts) uint64 { return c.Commits }),
 		gauge("ledgerd_queue_entries", "Records in line.", func() float64 { return float64(log.Counts().Queue) }),
 		gauge("ledgerd_tree_size", "Size of the durable tree.", func() float64 { return float64(log.Head().Size) }),
+		gauge("ledgerd_connections", "Connections that are open.", func() float64 { return float64(s.conns.count()) }),
 		gauge("ledgerd_uploads", "Requests whose bodies are being read.", func() float64 { return float64(s.uploads.n.Load()) }),
 		gauge("ledgerd_streams", "Event streams and exports under way.", func() float64 { return float64(s.streams.n.Load()) }),
 		gauge("ledgerd_head_file_failing", "1 while the newest tree head cannot be kept outside the store.", func() float64 {

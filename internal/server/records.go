@@ -57,6 +57,9 @@ func (s *Server) postRecords(w http.ResponseWriter, r *http.Request, g *Grant) {
 	}
 }
 
+// jsonType is a value of a header that nobody changes: net/http copies it.
+var jsonType = []string{api.MediaJSON}
+
 func (s *Server) postOne(w http.ResponseWriter, r *http.Request, g *Grant, entry []byte) {
 	if p := s.mayWrite(g, entry); p != nil {
 		s.problem(w, r, p)
@@ -73,8 +76,8 @@ func (s *Server) postOne(w http.ResponseWriter, r *http.Request, g *Grant, entry
 	var line [160]byte
 	b, status := appendPlaced(line[:0], &outs[0])
 	h := w.Header()
-	h.Set("Content-Type", api.MediaJSON)
-	h.Set("Location", api.PathRecords+"/"+outs[0].ID.String())
+	h["Content-Type"] = jsonType
+	h["Location"] = []string{api.PathRecords + "/" + outs[0].ID.String()}
 	w.WriteHeader(status)
 	_, _ = w.Write(b)
 }

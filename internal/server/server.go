@@ -53,6 +53,7 @@ type Server struct {
 	uploads     gauge
 	uploadBytes gauge
 	streams     gauge
+	conns       connections
 	stopping    context.Context // ends when Serve begins to stop: streams end
 	stop        context.CancelFunc
 }
@@ -80,6 +81,7 @@ func New(cfg Config) (*Server, error) {
 		s.hosts[strings.ToLower(h)] = true
 	}
 	s.uploads.limit, s.uploadBytes.limit, s.streams.limit = int64(s.limits.Uploads), s.limits.UploadBytes, int64(s.limits.Streams)
+	s.conns.limit = s.limits.Connections
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.metrics.observe(s)
 	s.routes = s.table()
@@ -142,10 +144,18 @@ func (s *Server) grant(r *http.Request) *Grant {
 	return s.tokens.Lookup(a[len(scheme):], s.now())
 }
 
+// nosniff is a value of a header that nobody changes: net/http copies it.
+var nosniff = []string{"nosniff"}
+
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
+	w.Header()["X-Content-Type-Options"] = nosniff
+	if c := connOf(r); c != nil {
+		defer c.begin()()
+		if c.probes && !s.probe(w, r) {
+			return
+		}
+	}
 	if !s.guard(w, r) {
 		return
 	}
@@ -298,7 +308,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, tlsConfig *tls.Conf
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
-	go func() { done <- h.Serve(framedListener{ln}) }()
+	go func() { done <- h.Serve(limitedListener{ln, &s.conns}) }()
 	select {
 	case err := <-done:
 		return err

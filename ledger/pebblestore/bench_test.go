@@ -70,11 +70,14 @@ func newVerifying(b *testing.B) *verifying {
 	return &verifying{pub, msg, ed25519.Sign(key, msg)}
 }
 
-func (v *verifying) Prepare(*tlog.Candidate) error {
-	if !ed25519.Verify(v.key, v.msg, v.sig) {
-		return errors.New("the signature does not verify")
+func (v *verifying) Prepare(cs []*tlog.Candidate) []error {
+	errs := make([]error, len(cs))
+	for i := range cs {
+		if !ed25519.Verify(v.key, v.msg, v.sig) {
+			errs[i] = errors.New("the signature does not verify")
+		}
 	}
-	return nil
+	return errs
 }
 func (*verifying) Admit(uint64, *tlog.Candidate) error { return nil }
 func (*verifying) Rows(uint64, int) []tlog.Row         { return nil }

@@ -100,9 +100,9 @@ func (p *process) open(t testing.TB) (*tlog.Log, *pebblestore.Store, error) {
 // rowAdmitter writes a row for each entry, so that a torn batch would show.
 type rowAdmitter struct{}
 
-func (rowAdmitter) Prepare(*tlog.Candidate) error       { return nil }
-func (rowAdmitter) Admit(uint64, *tlog.Candidate) error { return nil }
-func (rowAdmitter) Durable(uint64)                      {}
+func (rowAdmitter) Prepare(cs []*tlog.Candidate) []error { return make([]error, len(cs)) }
+func (rowAdmitter) Admit(uint64, *tlog.Candidate) error  { return nil }
+func (rowAdmitter) Durable(uint64)                       {}
 func (rowAdmitter) Rows(first uint64, n int) []tlog.Row {
 	rows := make([]tlog.Row, n)
 	for i := range rows {

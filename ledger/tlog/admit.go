@@ -13,9 +13,11 @@ type Candidate struct {
 // other than Prepare are called one at a time, in log order, and must not call
 // back into the Log's appends.
 type Admitter interface {
-	// Prepare does what needs no order: parse, verify. It is called on any
-	// goroutine, several at a time, and must not wait for anything.
-	Prepare(c *Candidate) error
+	// Prepare does what needs no order: parse, verify. It is given the
+	// candidates that happen to be there, a few at most, and returns the refusal
+	// of each, nil where there is none. It is called on any goroutine, several
+	// at a time, and must not wait for anything.
+	Prepare(cs []*Candidate) []error
 	// Admit decides about c, which would stand at index, over all that was
 	// admitted before, durable or not. nil takes it, and it stands from then
 	// on. *Duplicate answers with the index at which the same bytes stand.

@@ -27,7 +27,7 @@ type Config struct {
 	KeepEvery time.Duration
 	// QueueEntries and QueueBytes bound the line: 8,192 and 32 MiB if 0.
 	QueueEntries, QueueBytes int
-	// BatchEntries and BatchBytes bound a commit: 512 and 2 MiB if 0. The last
+	// BatchEntries and BatchBytes bound a commit: 256 and 2 MiB if 0. The last
 	// entry may go beyond BatchBytes.
 	BatchEntries, BatchBytes int
 	// CacheBytes bounds the memory for verified tiles, 16 MiB if 0.
@@ -58,7 +58,7 @@ func (c *Config) setDefaults() {
 	}
 	def(&c.QueueEntries, 8192)
 	def(&c.QueueBytes, 32<<20)
-	def(&c.BatchEntries, 512)
+	def(&c.BatchEntries, 256)
 	def(&c.BatchBytes, 2<<20)
 	def(&c.CacheBytes, 16<<20)
 	if c.KeepEvery <= 0 {
@@ -71,10 +71,10 @@ func (c *Config) setDefaults() {
 
 type admitAll struct{}
 
-func (admitAll) Prepare(*Candidate) error       { return nil }
-func (admitAll) Admit(uint64, *Candidate) error { return nil }
-func (admitAll) Rows(uint64, int) []Row         { return nil }
-func (admitAll) Durable(uint64)                 {}
+func (admitAll) Prepare(cs []*Candidate) []error { return make([]error, len(cs)) }
+func (admitAll) Admit(uint64, *Candidate) error  { return nil }
+func (admitAll) Rows(uint64, int) []Row          { return nil }
+func (admitAll) Durable(uint64)                  {}
 
 // A Log orders entries over a Store. Its methods may be called from any
 // goroutine.
@@ -339,15 +339,45 @@ func (l *Log) start(e *edge) {
 	}()
 }
 
-// prepare is a preparer.
+// prepareAtOnce is how many candidates a preparer takes together at most: what
+// they share costs an eighth then, and more would only make the first of them
+// wait.
+const prepareAtOnce = 8
+
+// prepare is a preparer. It takes together what is there, less what the other
+// preparers could do meanwhile.
 func (l *Log) prepare() {
+	preparers := runtime.GOMAXPROCS(0)
+	var slots []*slot
 	for s := range l.prep {
+		slots = append(slots[:0], s)
+		for more := min(len(l.prep)/preparers, prepareAtOnce-1); more > 0; more-- {
+			select {
+			case s, ok := <-l.prep:
+				if ok {
+					slots = append(slots, s)
+				}
+			default:
+			}
+		}
+		l.prepareAll(slots)
+	}
+}
+
+func (l *Log) prepareAll(slots []*slot) {
+	cs, of := make([]*Candidate, 0, len(slots)), make([]*slot, 0, len(slots))
+	for _, s := range slots {
 		if n := len(s.c.Entry); n == 0 || n > MaxEntry {
 			s.err = fmt.Errorf("%w, found %d", ErrEntrySize, n)
-		} else {
-			s.c.Leaf = LeafHash(s.c.Entry)
-			s.err = l.cfg.Admitter.Prepare(s.c)
+			continue
 		}
+		s.c.Leaf = LeafHash(s.c.Entry)
+		cs, of = append(cs, s.c), append(of, s)
+	}
+	for i, err := range l.cfg.Admitter.Prepare(cs) {
+		of[i].err = err
+	}
+	for _, s := range slots {
 		close(s.ready)
 	}
 }

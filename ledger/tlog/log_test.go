@@ -91,6 +91,15 @@ func checkLog(t testing.TB, l *tlog.Log, j *tlogtest.Journal) {
 	}
 }
 
+// each prepares candidates one by one.
+func each(cs []*tlog.Candidate, prepare func(*tlog.Candidate) error) []error {
+	errs := make([]error, len(cs))
+	for i, c := range cs {
+		errs[i] = prepare(c)
+	}
+	return errs
+}
+
 // A keyed admitter refuses what begins with "no", and knows what stands.
 type keyed struct {
 	mu      sync.Mutex
@@ -99,7 +108,9 @@ type keyed struct {
 	slow    bool
 }
 
-func (k *keyed) Prepare(c *tlog.Candidate) error {
+func (k *keyed) Prepare(cs []*tlog.Candidate) []error { return each(cs, k.prepare) }
+
+func (k *keyed) prepare(c *tlog.Candidate) error {
 	if k.slow {
 		time.Sleep(time.Duration(rand.IntN(100)) * time.Microsecond)
 	}
@@ -492,7 +503,9 @@ func TestForeseenHeadOfRefused(t *testing.T) {
 // slowNo takes its time over what it then refuses.
 type slowNo struct{}
 
-func (slowNo) Prepare(c *tlog.Candidate) error {
+func (s slowNo) Prepare(cs []*tlog.Candidate) []error { return each(cs, s.prepare) }
+
+func (slowNo) prepare(c *tlog.Candidate) error {
 	if strings.HasPrefix(string(c.Entry), "no") {
 		time.Sleep(time.Millisecond)
 		return errNo
