@@ -3,6 +3,7 @@ package audit_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -165,6 +166,40 @@ func TestVerifyLogFindsIt(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// TestVerifyLogVerifiesSignatures: an operator who holds the log's key can order
+// and prove what nobody signed. Wherever it stands it is found: where its key was
+// not known yet when it was read ahead, and where it was.
+func TestVerifyLogVerifiesSignatures(t *testing.T) {
+	for _, runs := range []int{0, 1, 40, 80} { // of about eight records each before it
+		w := busyLog(t, runs)
+		n := w.Number()
+		entry, err := evidence.Sign(&evidence.Record{
+			Origin: w.Origin, Kind: evidence.KindRunOpened, Run: "run_0197f3c2-0000-7000-8000-00000000ffff", Registry: &n, Actor: audittest.Agent,
+			Time: w.Clock, Body: &evidence.RunOpened{Principal: "p", Task: "t", Runtime: audittest.Runtime},
+		}, w.Key(audittest.Runtime))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dot := bytes.LastIndexByte(entry, '.')
+		sig, err := base64.RawURLEncoding.DecodeString(string(entry[dot+1:]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sig[40] ^= 1 // S stays below the order, R stays what it was
+		index := uint64(len(w.Placed))
+		w.AppendEntry(base64.RawURLEncoding.AppendEncode(entry[:dot+1], sig))
+		r, st := verifyLog(t, served(w.Tiles()), w, audit.Options{Parallel: 2})
+		rules, reasons := broken(r)
+		if !slices.Contains(rules, audit.RuleSignature) || !slices.Contains(reasons, audit.ReasonSignature) || r.ExitCode() != 1 || st != nil {
+			t.Errorf("record %d that nobody signed: exit %d, %v %v", index, r.ExitCode(), rules, reasons)
+			continue
+		}
+		if f := r.Rule(audit.RuleSignature).Findings[0]; !slices.Equal(f.Indexes, []uint64{index}) {
+			t.Errorf("record %d that nobody signed is said to be %v", index, f.Indexes)
+		}
+	}
 }
 
 // TestOnlyTheLogDecides: what no bundle can show, the whole log does.

@@ -6,7 +6,7 @@ import (
 )
 
 // benchRecord is an execution whose entry has 935 bytes, as design.md measures.
-func benchEntry(b *testing.B) (*Record, *PrivateKey, []byte) {
+func benchEntry(b testing.TB) (*Record, *PrivateKey, []byte) {
 	b.Helper()
 	k := testKey(b, "runtime")
 	sent := commitJSON(`{"messageId":"msg_123"}`)

@@ -2,9 +2,11 @@ package evidence
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"flag"
 	"math/big"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -60,6 +62,43 @@ func TestVerifyTogether(t *testing.T) {
 		for i, c := range checks {
 			if c.ok != want[i] {
 				t.Fatalf("check %d of %d: %v, want %v", i, len(checks), c.ok, want[i])
+			}
+		}
+	}
+}
+
+// TestEncodingsTogether: each point of many is written as it is alone.
+func TestEncodingsTogether(t *testing.T) {
+	var sums []*sum
+	for i := range 9 {
+		k := testKey(t, strconv.Itoa(i))
+		message := []byte{byte(i)}
+		sums = append(sums, multiplesOf(negated(t, k.pub), keyWidth).sum(k.pub.ed, message, ed25519.Sign(k.ed, message)))
+	}
+	for i, b := range encodings(sums) {
+		if alone := encodings(sums[i : i+1])[0]; b != alone {
+			t.Errorf("point %d: %x among others, %x alone", i, b, alone)
+		}
+	}
+}
+
+// TestVerifyEach: answers stand where their entries do, whatever is passed over
+// between them.
+func TestVerifyEach(t *testing.T) {
+	_, k, entry := benchEntry(t)
+	good, err := Parse(entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := *good
+	bad.sig = flipBit(good.sig, 300)
+	other := testKey(t, "another").Public()
+	us := []*Unverified{nil, good, &bad, good, &bad, good}
+	keys := []*PublicKey{k.Public(), nil, k.Public(), k.Public(), nil, other}
+	for range 2 * fastAfter {
+		for i, err := range VerifyEach(us, keys) {
+			if wrong := i == 2 || i == 5; errors.Is(err, ErrSignature) != wrong || (err == nil) == wrong {
+				t.Fatalf("entry %d: %v", i, err)
 			}
 		}
 	}

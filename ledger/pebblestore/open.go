@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -43,8 +42,7 @@ const (
 	defaultMemTable = 32 << 20
 	defaultCache    = 48 << 20
 	maxMemTables    = 3
-	separateBytes   = 300 // shorter than any record, longer than most rows
-	exitInternal    = 70  // EX_SOFTWARE
+	exitInternal    = 70 // EX_SOFTWARE
 )
 
 // ErrLocked: another process, or another Store of this one, holds the directory.
@@ -134,14 +132,6 @@ func (o *Options) pebble() *pebble.Options {
 			o.Logger.Error("the store is corrupt: run a full check", "file", info.Path, "error", info.Details)
 		},
 		BackgroundError: func(err error) { o.Logger.Error("the store's background work failed", "error", err) },
-	}
-	// Entries are long, come in order and never change: they go into files of
-	// their own when a memtable is flushed, and compactions leave them there.
-	// No table is ever so mixed that they would have to be gathered again.
-	po.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
-		return pebble.ValueSeparationPolicy{
-			Enabled: true, MinimumSize: separateBytes, MaxBlobReferenceDepth: math.MaxInt32, TargetGarbageRatio: 1,
-		}
 	}
 	po.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return compression })
 	for i := range po.Levels {
