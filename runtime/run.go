@@ -319,7 +319,11 @@ type draft struct {
 	cites    []evidence.ID
 	ext      evidence.Object
 	payloads []evidence.Payload // that it commits to
+	until    evidence.Time      // the last time that it may bear: of the approval that it uses; 0: any
 }
+
+// errExpired: the record would bear a time after its draft's until.
+var errExpired = errors.New("the approval has expired")
 
 // writeTries is how often a record is signed anew because somebody registered an
 // actor meanwhile, or the line was full.
@@ -413,6 +417,9 @@ func (r *Run) sign(ctx context.Context, d *draft) ([]byte, error) {
 		Origin: r.rt.cfg.Origin, Kind: kind, Run: r.id, Prev: r.state.Run().Tail, Actor: d.actor, Cites: d.cites, Ext: d.ext, Body: d.body,
 		// A line's times never go back, whatever the clock does.
 		Time: max(r.last, evidence.TimeOf(r.rt.cfg.Clock.Now())),
+	}
+	if d.until != 0 && rec.Time > d.until {
+		return nil, errExpired
 	}
 	if rec.Actor == "" {
 		rec.Actor = r.rt.cfg.Actor
