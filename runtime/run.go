@@ -127,7 +127,13 @@ func Budget(limits evidence.Amounts) Option {
 }
 
 // TakeOver takes the run from a driver whose lease has not ended: for who knows
-// that it is dead, or wants to stop it.
+// that it is dead, or wants to stop it. A driver that lives on cannot write any
+// more; but where it stands right before a call of a tool that it has recorded
+// the permission for, it makes that one call. An idempotent tool does nothing
+// twice all the same, and a doubt about a tool without a probe is left to a
+// human; but a probe that runs before that call finds that nothing happened, and
+// the action may then happen twice. Without TakeOver this cannot be, as long as
+// clocks run and calls end in their time: a lease outlasts the call.
 func TakeOver() Option { return func(o *openOptions) { o.takeOver = true } }
 
 // Open opens the run that a caller's key stands for, or resumes it: then it goes
