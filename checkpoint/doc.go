@@ -23,7 +23,7 @@
 //
 //	Begin     nothing recorded: ask for permission
 //	Return    it succeeded: hand out the recorded result, and call nothing
-//	Refused   denied, or a human refused
+//	Refused   denied, or a human refused, or the approval that it used does not hold
 //	Ask       a human was asked, and has not answered
 //	Use       a human approved: repeat the authorization with the approval
 //	Attempt   allowed, and the last attempt failed or did not run: a next one may follow

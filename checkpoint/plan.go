@@ -61,6 +61,8 @@ func (s *State) Plan(name string, now evidence.Time) Plan {
 		p.Attempts += a.Attempts
 	}
 	switch {
+	case !last.Executable && last.Record.Effect == evidence.Allow && last.Last.IsZero() && last.Status == "":
+		p.Next = Refused // it uses an approval that is none: an attempt under it would be one without permission
 	case last.Record.Mode == evidence.Observe || last.Record.Effect == evidence.Allow:
 		s.allowed(&p, st)
 	case last.Record.Effect == evidence.Deny:

@@ -68,6 +68,9 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 	rec := p.Record
 	switch b := rec.Body.(type) {
 	case *evidence.Authorization:
+		if _, counts := s.run.Action(p.ID); !counts {
+			break // outside the run, or another writer's
+		}
 		st := s.steps[b.Step]
 		if st == nil {
 			st = &step{name: b.Step}

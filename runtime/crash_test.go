@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,22 +76,27 @@ func toolsOf(servers []*mailServer, idempotent, probed bool) []runtime.Tool {
 // before and after each call, and runs the program again from the top. Effects
 // are counted at the tools' servers. The second server is down at its first
 // call, so that retries are killed too; and the second driver is killed as well.
+// Whatever prefix of its records a run is left with, it comes to the same in the
+// end.
 func TestKilledAtEveryBoundary(t *testing.T) {
 	for _, c := range []struct {
 		name               string
 		idempotent, probed bool
 	}{{"idempotent", true, false}, {"probed", false, true}, {"both", true, true}, {"neither", false, false}} {
 		t.Run(c.name, func(t *testing.T) {
-			points := -1
+			points, whole := -1, ""
 			for first := 0; points < 0 || first <= points; first++ {
 				again := []int{0}
 				if first > 0 && first%5 == 0 && !testing.Short() {
 					again = append(again, 1, 2, 4, 8, 16, 32)
 				}
 				for _, second := range again {
-					crash := killed(t, c.idempotent, c.probed, first, second)
-					if first == 0 {
-						points = crash.Points()
+					crash, end := killed(t, c.idempotent, c.probed, first, second)
+					switch {
+					case first == 0:
+						points, whole = crash.Points(), end
+					case end != whole && end != "":
+						t.Errorf("killed %s, and then at point %d: it came to\n%s\nand without that to\n%s", crash.Where(), second, end, whole)
 					}
 				}
 			}
@@ -102,8 +109,9 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 }
 
 // killed runs the workflow with a driver that is killed at one point, a second
-// that is killed at another, and a third that is not.
-func killed(t *testing.T, idempotent, probed bool, first, second int) *runtimetest.Crash {
+// that is killed at another, and a third that is not. It returns what the run
+// came to, "" where a human was asked.
+func killed(t *testing.T, idempotent, probed bool, first, second int) (*runtimetest.Crash, string) {
 	t.Helper()
 	w := runtimetest.New(t)
 	servers := []*mailServer{{}, {}, {}}
@@ -154,5 +162,57 @@ func killed(t *testing.T, idempotent, probed bool, first, second int) *runtimete
 		t.Errorf("%s: %v", where, err)
 	}
 	w.Sound(run)
-	return crash
+	if err != nil {
+		return crash, ""
+	}
+	return crash, cameTo(t, w, run)
+}
+
+// cameTo is what a run came to, whatever happened on the way: each step's result,
+// each checkpoint's state, the decision, the verdict and the end.
+func cameTo(t *testing.T, w *runtimetest.World, run evidence.RunID) string {
+	t.Helper()
+	read := func(c *evidence.Commitment) string {
+		if c == nil {
+			return ""
+		}
+		p, err := runtime.Embedded{Ledger: w.Ledger}.ReadPayload(ctx, c.Commit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(p.Data)
+	}
+	steps := make(map[evidence.ID]string)
+	said := make(map[string]string)
+	for _, p := range w.Records(run) {
+		switch b := p.Record.Body.(type) {
+		case *evidence.Decision:
+			said["decision "+b.Step] = read(&b.Choice)
+		case *evidence.Authorization:
+			steps[p.ID] = b.Step
+		case *evidence.Execution:
+			steps[p.ID] = steps[b.Authorization]
+			if b.Status == evidence.StatusSuccess {
+				said["step "+steps[p.ID]] = read(b.Output)
+			}
+		case *evidence.Settlement:
+			if b.Finding == evidence.StatusSuccess {
+				said["step "+steps[b.Settles]] = read(b.Output)
+			}
+		case *evidence.Checkpoint:
+			said["checkpoint "+b.Name] = fmt.Sprint(b.Sequence, " ", read(&b.State))
+		case *evidence.Claim:
+			said["claim"] = read(&b.Statements[0].Text)
+		case *evidence.Verdict:
+			said["verdict"] = string(b.Result)
+		case *evidence.RunClosed:
+			said["end"] = string(b.End)
+		}
+	}
+	var lines []string
+	for what, text := range said {
+		lines = append(lines, what+": "+text)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }

@@ -78,7 +78,8 @@ type stepper struct {
 func (s *stepper) plan() checkpoint.Plan {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state.Plan(s.action.Step, evidence.TimeOf(s.rt.cfg.Clock.Now()))
+	// As the next record would have it.
+	return s.state.Plan(s.action.Step, max(s.last, evidence.TimeOf(s.rt.cfg.Clock.Now())))
 }
 
 // run does what the records say comes next, until that is the end. Each round
@@ -187,11 +188,11 @@ func (s *stepper) authorize(ctx context.Context, p *checkpoint.Plan) error {
 	if invalid := s.reg.validate(s.input); invalid != nil {
 		// Nobody is asked for permission to do what cannot be done.
 		body.Effect, body.Mode = evidence.Deny, evidence.Enforce
-		return s.record(ctx, body, payloads, []string{invalid.Error()})
+		return s.record(ctx, draft{body: body, payloads: payloads}, []string{invalid.Error()})
 	}
 	body.Params = members(s.input, s.reg.spec.Params)
 	permission := s.permit(ctx, false)
-	return s.permitted(ctx, body, payloads, permission)
+	return s.permitted(ctx, draft{body: body, payloads: payloads}, permission)
 }
 
 // draftAuthorization has all of an authorization but the input and the outcome.
@@ -241,17 +242,19 @@ func (s *stepper) permit(ctx context.Context, approved bool) Permission {
 }
 
 // permitted records the outcome of a permission check.
-func (s *stepper) permitted(ctx context.Context, body *evidence.Authorization, payloads []evidence.Payload, p Permission) error {
+func (s *stepper) permitted(ctx context.Context, d draft, p Permission) error {
+	body := d.body.(*evidence.Authorization)
 	set, err := s.rt.document(ctx, p.Set)
 	if err != nil {
 		return err
 	}
 	body.Effect, body.Mode, body.Policies, body.PolicySet, body.Team = p.Effect, p.Mode, p.Policies, set, p.Team
-	return s.record(ctx, body, payloads, p.Errors)
+	return s.record(ctx, d, p.Errors)
 }
 
 // record writes an authorization.
-func (s *stepper) record(ctx context.Context, body *evidence.Authorization, payloads []evidence.Payload, errs []string) error {
+func (s *stepper) record(ctx context.Context, d draft, errs []string) error {
+	body := d.body.(*evidence.Authorization)
 	if len(errs) > 0 {
 		data, err := marshal(errs)
 		if err != nil {
@@ -263,10 +266,11 @@ func (s *stepper) record(ctx context.Context, body *evidence.Authorization, payl
 		}
 		c := e.Commitment()
 		body.Errors = &c
-		payloads = append(payloads, *e)
+		d.payloads = append(d.payloads, *e)
 	}
+	d.actor = s.agent
 	s.mu.Lock()
-	placed, err := s.write(ctx, draft{body: body, actor: s.agent, payloads: payloads})
+	placed, err := s.write(ctx, d)
 	if err == nil {
 		s.begun[placed.ID] = true
 	}
@@ -299,7 +303,11 @@ func (s *stepper) useApproval(ctx context.Context, p *checkpoint.Plan) error {
 	if permission.Effect == evidence.Escalate {
 		permission.Effect, permission.Team = evidence.Allow, ""
 	}
-	return s.permitted(ctx, &body, nil, permission)
+	err := s.permitted(ctx, draft{body: &body, until: p.Answered.Until}, permission)
+	if errors.Is(err, errExpired) {
+		return nil // while the permission was checked: a human has to be asked again
+	}
+	return err
 }
 
 // refused is the end of a step, but for a payload that can be repaired.

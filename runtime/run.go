@@ -127,7 +127,13 @@ func Budget(limits evidence.Amounts) Option {
 }
 
 // TakeOver takes the run from a driver whose lease has not ended: for who knows
-// that it is dead, or wants to stop it.
+// that it is dead, or wants to stop it. A driver that lives on cannot write any
+// more; but where it stands right before a call of a tool that it has recorded
+// the permission for, it makes that one call. An idempotent tool does nothing
+// twice all the same, and a doubt about a tool without a probe is left to a
+// human; but a probe that runs before that call finds that nothing happened, and
+// the action may then happen twice. Without TakeOver this cannot be, as long as
+// clocks run and calls end in their time: a lease outlasts the call.
 func TakeOver() Option { return func(o *openOptions) { o.takeOver = true } }
 
 // Open opens the run that a caller's key stands for, or resumes it: then it goes
@@ -319,7 +325,11 @@ type draft struct {
 	cites    []evidence.ID
 	ext      evidence.Object
 	payloads []evidence.Payload // that it commits to
+	until    evidence.Time      // the last time that it may bear: of the approval that it uses; 0: any
 }
+
+// errExpired: the record would bear a time after its draft's until.
+var errExpired = errors.New("the approval has expired")
 
 // writeTries is how often a record is signed anew because somebody registered an
 // actor meanwhile, or the line was full.
@@ -413,6 +423,9 @@ func (r *Run) sign(ctx context.Context, d *draft) ([]byte, error) {
 		Origin: r.rt.cfg.Origin, Kind: kind, Run: r.id, Prev: r.state.Run().Tail, Actor: d.actor, Cites: d.cites, Ext: d.ext, Body: d.body,
 		// A line's times never go back, whatever the clock does.
 		Time: max(r.last, evidence.TimeOf(r.rt.cfg.Clock.Now())),
+	}
+	if d.until != 0 && rec.Time > d.until {
+		return nil, errExpired
 	}
 	if rec.Actor == "" {
 		rec.Actor = r.rt.cfg.Actor

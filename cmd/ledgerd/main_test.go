@@ -21,8 +21,8 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScript runs sessions as somebody would type them. Three commands are the
-// scripts' own: `ready DIR` waits for the daemon of a directory and sets SERVER,
+// TestScript runs sessions as somebody would type them. Four commands are the
+// scripts' own: `agent DIR RUN` runs a program that pays (see agent), `ready DIR` waits for the daemon of a directory and sets SERVER,
 // `mode FILE MODE` compares permissions, `setjson NAME FILE MEMBER` sets a
 // variable to a member of the last JSON object of a file.
 func TestScript(t *testing.T) {
@@ -37,6 +37,7 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"agent":   agent,
 			"ready":   ready,
 			"mode":    mode,
 			"setjson": setJSON,

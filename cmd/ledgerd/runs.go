@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"ledgerd/evidence"
 	"ledgerd/internal/api"
-	"ledgerd/internal/server"
 	"ledgerd/ledger"
 )
 
@@ -18,8 +18,8 @@ func init() {
 		Name:  "run",
 		Usage: "look at runs",
 		Subcommands: []*cli.Command{
-			{Name: "list", Usage: "list runs in the order in which they were opened", Flags: ledgerFlags(outputFlag()), Action: with(listRuns)},
-			{Name: "show", Usage: "show a run's records", ArgsUsage: "RUN", Flags: ledgerFlags(outputFlag()), Action: with(showRun)},
+			{Name: "list", Usage: "list runs in the order in which they were opened", Flags: ledgerFlags(outputFlag(), &cli.DurationFlag{Name: "stale", Usage: "only open runs whose last record is older than `DURATION`"}), Action: with(listRuns)},
+			{Name: "show", Usage: "show what was believed, allowed and executed in a run, side by side", ArgsUsage: "RUN", Flags: ledgerFlags(outputFlag()), Action: with(showRun)},
 		},
 	})
 	register(&cli.Command{
@@ -51,26 +51,27 @@ func listRuns(c *cli.Context, t *target) error {
 	if err := args(c); err != nil {
 		return err
 	}
-	if t.remote != nil {
-		for r, err := range t.remote.Runs(c.Context, nil) {
-			if err == nil {
-				err = showSummary(c, &r)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+	stale := c.Duration("stale")
+	if stale < 0 {
+		return usage("--stale: want a duration such as 1h, found %s", stale)
 	}
-	for p, err := range t.local.Find(c.Context, ledger.Filter{Kind: evidence.KindRunOpened}) {
+	for r, err := range t.runs(c.Context) {
 		if err != nil {
 			return err
 		}
-		r, err := server.Summary(c.Context, t.local.Ledger, p.Record.Run)
-		if err == nil {
-			err = showSummary(c, r)
+		if stale > 0 {
+			if r.Closed {
+				continue
+			}
+			last, err := t.get(c.Context, r.Tail)
+			if err != nil {
+				return err
+			}
+			if time.Since(last.Record.Time.Std()) < stale {
+				continue
+			}
 		}
-		if err != nil {
+		if err := showSummary(c, r); err != nil {
 			return err
 		}
 	}
@@ -101,17 +102,24 @@ func showRun(c *cli.Context, t *target) error {
 		if err != nil {
 			return err
 		}
-		found = true
-		r := server.Record(&p)
-		line := fmt.Sprintf("%8d  %s  %s  %-18s %s", p.Index, p.ID, r.View.Timestamp, p.Record.Kind, p.Record.Actor)
-		for _, s := range []string{r.View.Action, r.View.Tool, r.View.Permission, r.View.Status} {
-			if s != "" {
-				line += " " + s
-			}
-		}
-		if err := show(c, r, line); err != nil {
+		m, err := t.moment(c.Context, &p)
+		if err != nil {
 			return err
 		}
+		if c.String("output") == "text" {
+			if !found {
+				_, err = fmt.Fprint(c.App.Writer, heading(c))
+			}
+			if err == nil {
+				_, err = fmt.Fprint(c.App.Writer, m.text(screen(c)))
+			}
+		} else {
+			err = show(c, m, "")
+		}
+		if err != nil {
+			return err
+		}
+		found = true
 	}
 	if !found {
 		return fmt.Errorf("%w of %s: nobody opened it", ledger.ErrNoRecord, run)

@@ -19,7 +19,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -68,7 +67,7 @@ func New(t testing.TB) *World {
 	w.must(err)
 	w.store, err = pebblestore.OpenMemory()
 	w.must(err)
-	vault, err := ledger.OpenVault(t.TempDir(), 0)
+	vault, err := ledger.OpenVaultOn(newMemoryFS(), "payloads", 0)
 	w.must(err)
 	now := evidence.TimeOf(w.Clock.Now())
 	g := ledger.Genesis{Origin: Origin, RootKeys: []evidence.JWK{w.root.Public().JWK()}, Time: now}
@@ -252,15 +251,6 @@ func (e *exampleTB) Helper()                      {}
 func (e *exampleTB) Fatal(args ...any)            { panic(fmt.Sprint(args...)) }
 func (e *exampleTB) Errorf(f string, args ...any) { panic(fmt.Sprintf(f, args...)) }
 func (e *exampleTB) Cleanup(f func())             { e.cleanups = append(e.cleanups, f) }
-
-func (e *exampleTB) TempDir() string {
-	dir, err := os.MkdirTemp("", "ledgerd-example-")
-	if err != nil {
-		panic(err)
-	}
-	e.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
 
 func (e *exampleTB) end() {
 	for i := len(e.cleanups) - 1; i >= 0; i-- {
