@@ -210,6 +210,15 @@ func (c *Client) getJSON(ctx context.Context, path string, query url.Values, v a
 	return c.callJSON(ctx, &request{method: http.MethodGet, path: path, query: query}, v)
 }
 
+// sendJSON sends a value, and wants no answer but that it was taken.
+func (c *Client) sendJSON(ctx context.Context, method, path string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return c.callJSON(ctx, &request{method: method, path: path, body: body, header: map[string]string{"Content-Type": api.MediaJSON}}, nil)
+}
+
 func (c *Client) callJSON(ctx context.Context, r *request, v any) error {
 	resp, err := c.do(ctx, r)
 	if err != nil {

@@ -292,8 +292,8 @@ func TestPayloads(t *testing.T) {
 	if err != nil || p.Record.Kind != evidence.KindPayloadErased {
 		t.Fatalf("erase: %+v, %v", p, err)
 	}
-	if _, err := c.Payload(ctx, one.Commit); !errors.Is(err, ledger.ErrNoPayload) {
-		t.Errorf("erased: want ErrNoPayload, found %v", err)
+	if _, err := c.Payload(ctx, one.Commit); !errors.Is(err, ledger.ErrErased) {
+		t.Errorf("erased: want ErrErased, found %v", err)
 	}
 	if _, err := c.PutPayload(ctx, [32]byte{5}, "application/json", bytes.NewReader([]byte(`{}`))); !errors.Is(err, ledger.ErrErased) {
 		t.Errorf("put again: want ErrErased, found %v", err)

@@ -45,6 +45,8 @@ func asLedger(err error) error {
 		return said{ledger.ErrCommitment, p}
 	case string(ledger.ReasonSize):
 		return said{tlog.ErrEntrySize, p}
+	case api.ReasonLeased:
+		return p // of a run: see Lease
 	case api.ReasonNoToken, api.ReasonRight, api.ReasonOtherActor, api.ReasonCrossOrigin, api.ReasonHost, api.ReasonMalformed,
 		api.ReasonNotFound, api.ReasonMethod, api.ReasonSlow, api.ReasonTooLarge, api.ReasonMediaType, api.ReasonInternal, api.ReasonNotConfigured:
 		return p // of the request, and not of a record

@@ -86,7 +86,8 @@ func (c *Client) PutPayloads(ctx context.Context, payloads []evidence.Payload) (
 }
 
 // Payload returns the payload under a commitment's digest, verified, in memory;
-// ledger.ErrNoPayload where it is not there or the token has no right to it.
+// ledger.ErrErased where it was erased, and ledger.ErrNoPayload where it is not
+// there or the token has no right to it.
 func (c *Client) Payload(ctx context.Context, d evidence.Digest) (*evidence.Payload, error) {
 	resp, err := c.do(ctx, &request{method: http.MethodGet, path: payloadPath(d)})
 	if isProblem(err, http.StatusNotFound) {

@@ -53,6 +53,7 @@ type Vault struct {
 	dir   string
 	max   int64
 	temps atomic.Int64 // temporary files made
+	group syncGroup    // makes durable what is put
 
 	// stripes order the writing, erasing and (again) writing of one payload.
 	stripes [64]sync.Mutex
@@ -78,7 +79,7 @@ func OpenVaultOn(fs VaultFS, dir string, maxPayload int64) (*Vault, error) {
 	if maxPayload <= 0 {
 		maxPayload = DefaultMaxPayload
 	}
-	v := &Vault{fs: fs, dir: dir, max: maxPayload}
+	v := &Vault{fs: fs, dir: dir, max: maxPayload, group: syncGroup{fs: fs, dir: dir}}
 	if err := fs.RemoveAll(filepath.Join(dir, tmpDir)); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
@@ -136,75 +137,69 @@ func (v *Vault) put(ctx context.Context, salt [evidence.SaltSize]byte, media str
 	if want != nil && s.commitment != *want {
 		return evidence.Commitment{}, fmt.Errorf("%w: expected %v, found %v", ErrCommitment, *want, s.commitment)
 	}
-	if err := s.sync(); err != nil {
-		return evidence.Commitment{}, err
-	}
-	d := s.commitment.Commit
-	mu := v.stripe(d)
-	mu.Lock()
-	defer mu.Unlock()
-	if allowed != nil {
-		if err := allowed(d); err != nil {
+	if s.commitment.Size > maxShared {
+		// Nobody else is to wait for so much.
+		if err := s.sync(); err != nil {
 			return evidence.Commitment{}, err
 		}
 	}
-	if err := v.place(s); err != nil {
-		return evidence.Commitment{}, err
-	}
-	// Synced even where the file was there before: whoever put it may not have
-	// come this far.
-	if err := v.fs.SyncDir(filepath.Dir(v.path(d))); err != nil {
-		return evidence.Commitment{}, fmt.Errorf("payload %s: %w", d, err)
-	}
-	return s.commitment, nil
+	return s.commitment, v.settle([]*staged{s}, allowed)
 }
+
+// maxShared is the size in bytes of the largest payload whose content is synced
+// together with others'.
+const maxShared = 1 << 20
 
 // PutMany stores many payloads, and returns their commitments once all of them
 // are durable, for two syncs of the file system altogether instead of two for
-// each payload (on Linux; elsewhere every file is synced). An error means that
-// any of them may be stored or not; putting them again does no harm.
+// each payload (on Linux; elsewhere every file is synced). Calls at the same time
+// share their syncs. An error means that any of them may be stored or not;
+// putting them again does no harm.
 func (v *Vault) PutMany(ctx context.Context, payloads []evidence.Payload) ([]evidence.Commitment, error) {
 	return v.putMany(ctx, payloads, nil)
 }
 
 func (v *Vault) putMany(ctx context.Context, payloads []evidence.Payload, allowed func(evidence.Digest) error) ([]evidence.Commitment, error) {
-	staged := make([]*staged, 0, len(payloads))
-	// One sync of the whole file system is worth it from a few files on.
-	whole := v.fs.SyncsAll() && len(payloads) > 4
+	all := make([]*staged, 0, len(payloads))
 	defer func() {
-		for _, s := range staged {
+		for _, s := range all {
 			s.discard()
 		}
 	}()
+	// Files that are not synced one by one are closed at once: there may be
+	// thousands.
+	open := !v.fs.SyncsAll() || len(payloads) < wholeFrom
 	out := make([]evidence.Commitment, len(payloads))
 	for i := range payloads {
-		p := &payloads[i]
-		s, err := v.stageBytes(ctx, p, !whole)
+		s, err := v.stageBytes(ctx, &payloads[i], open)
 		if err != nil {
 			return nil, fmt.Errorf("payload %d of %d: %w", i+1, len(payloads), err)
 		}
-		staged = append(staged, s)
+		all = append(all, s)
 		out[i] = s.commitment
 	}
-	if err := v.syncAll(staged, whole); err != nil {
+	if err := v.settle(all, allowed); err != nil {
 		return nil, err
 	}
-	dirs := make(map[string]bool)
-	for _, s := range staged {
-		if err := v.placeLocked(s, allowed); err != nil {
-			return nil, err
-		}
-		dirs[filepath.Dir(v.path(s.commitment.Commit))] = true
-	}
-	if whole {
-		return out, v.fs.SyncAll(v.dir)
-	}
-	for dir := range dirs {
-		if err := v.fs.SyncDir(dir); err != nil {
-			return nil, fmt.Errorf("payloads: %w", err)
-		}
-	}
 	return out, nil
+}
+
+// settle makes staged payloads durable: first what is in them, then, under their
+// own names, the names. If we crash in between, what has its name is complete.
+func (v *Vault) settle(all []*staged, allowed func(evidence.Digest) error) error {
+	if err := v.group.sync(all); err != nil {
+		return err
+	}
+	dirs := make([]string, 0, len(all))
+	for _, s := range all {
+		if err := v.placeLocked(s, allowed); err != nil {
+			return err
+		}
+		// Synced even where the file was there before: whoever put it may not
+		// have come this far.
+		dirs = append(dirs, filepath.Dir(v.path(s.commitment.Commit)))
+	}
+	return v.group.sync(nil, dirs...)
 }
 
 func (v *Vault) placeLocked(s *staged, allowed func(evidence.Digest) error) error {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"ledgerd/evidence"
 )
@@ -85,7 +84,8 @@ func (v *Vault) stageBytes(ctx context.Context, p *evidence.Payload, open bool) 
 	return s, nil
 }
 
-// sync makes the file's content durable, not yet its name.
+// sync makes the file's content durable, not yet its name. It has no effect on
+// one that is closed.
 func (s *staged) sync() error {
 	if s.file == nil {
 		return nil
@@ -97,28 +97,6 @@ func (s *staged) sync() error {
 		return fmt.Errorf("payload %s: %w", s.commitment.Commit, err)
 	}
 	return nil
-}
-
-// syncAll makes the contents of many files durable.
-func (v *Vault) syncAll(all []*staged, whole bool) error {
-	if len(all) == 0 {
-		return nil
-	}
-	if whole {
-		return v.fs.SyncAll(v.dir)
-	}
-	// Side by side: the file system merges what it can.
-	var wg sync.WaitGroup
-	errs := make([]error, 16)
-	for w := range errs {
-		wg.Go(func() {
-			for i := w; i < len(all); i += len(errs) {
-				errs[w] = errors.Join(errs[w], all[i].sync())
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 func (s *staged) rename(to string) error {

@@ -154,8 +154,8 @@ func bootVault(t testing.TB, fs, all vfs.FS, c *clock) (*world, error) {
 // promises is what a vault's users were told.
 type promises struct {
 	mu sync.Mutex
-	// recorded: a record that commits to it was acknowledged. erasing: an
-	// erasure has begun. erased: one has returned.
+	// recorded: a put of it has returned, alone or with a record that commits to
+	// it. erasing: an erasure has begun. erased: one has returned.
 	recorded, erasing, erased map[string]bool
 }
 
@@ -228,7 +228,14 @@ func (p *promises) work(w *world, r *run, tag string, rounds int) error {
 		if err := record(many...); err != nil {
 			return err
 		}
-		for _, s := range []string{one, many[1]} {
+		together, err := p.putTogether(w, tag, i)
+		if err != nil {
+			return err
+		}
+		if err := record(together...); err != nil {
+			return err
+		}
+		for _, s := range []string{one, many[1], together[0]} {
 			p.tell(p.erasing, s)
 			pl := payload(s)
 			if _, err := w.Erase(ctx, pl.Commitment().Commit, "gdpr-17"); err != nil {
@@ -238,6 +245,33 @@ func (p *promises) work(w *world, r *run, tag string, rounds int) error {
 		}
 	}
 	return nil
+}
+
+// putTogether puts payloads at the same time, each by a caller of its own, who is
+// told by itself: the last one is told that it cannot.
+func (p *promises) putTogether(w *world, tag string, round int) ([]string, error) {
+	texts := make([]string, 3+4*round) // few and many are synced in different ways
+	errs := make([]error, len(texts)+1)
+	var wg sync.WaitGroup
+	for k := range texts {
+		texts[k] = text("%s together %d of %d", tag, k, round)
+		wg.Go(func() {
+			_, errs[k] = w.PutPayloads(context.Background(), []evidence.Payload{payload(texts[k])})
+			if errs[k] == nil {
+				p.tell(p.recorded, texts[k])
+			}
+		})
+	}
+	if round > 0 {
+		wg.Go(func() {
+			erased := payload(text("%s one %d", tag, round-1))
+			if _, err := w.PutPayloads(context.Background(), []evidence.Payload{erased}); !errors.Is(err, ledger.ErrErased) {
+				errs[len(texts)] = fmt.Errorf("want ErrErased, found %w", err)
+			}
+		})
+	}
+	wg.Wait()
+	return texts, errors.Join(errs...)
 }
 
 // kept holds a vault to what its users were told.

@@ -143,6 +143,7 @@ func (s *stepper) executed(ctx context.Context, body *evidence.Execution, out *O
 			if body.Output, err = seal(out.Media, out.Data); err != nil {
 				return err
 			}
+			s.output = &payloads[0]
 			if isJSON(out.Media) {
 				body.Refs = members(out.Data, s.reg.spec.Refs)
 			}

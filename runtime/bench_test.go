@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"ledgerd/evidence"
 	"ledgerd/internal/bench"
 	"ledgerd/runtime"
 	"ledgerd/runtime/runtimetest"
@@ -60,5 +61,49 @@ func BenchmarkStep(b *testing.B) {
 			b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
 			b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
 		})
+	}
+}
+
+// commitOnly keeps no payloads: a run whose records alone matter is made faster.
+type commitOnly struct{ runtime.Embedded }
+
+func (commitOnly) PutPayloads(_ context.Context, payloads []evidence.Payload) ([]evidence.Commitment, error) {
+	var all []evidence.Commitment
+	for i := range payloads {
+		all = append(all, payloads[i].Commitment())
+	}
+	return all, nil
+}
+
+// BenchmarkResume opens a run of 10,000 records that another process left.
+func BenchmarkResume(b *testing.B) {
+	s, err := bench.NewScratch(context.Background(), b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	tool := runtime.NewFunc(mailSpec, func(context.Context, *runtime.Call, mail) (sent, error) { return sent{"msg"}, nil })
+	open := func() *runtime.Run {
+		rt, err := runtime.New(runtime.Config{
+			Ledger: commitOnly{runtime.Embedded{Ledger: s.Ledger}}, Origin: bench.Origin, Actor: bench.Runtime, Key: s.Signer.Key,
+			Permit: runtimetest.AllowAll, Tools: []runtime.Tool{tool},
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		run, err := rt.Open(ctx, "long", runtime.As(bench.Agent), runtime.Task("bench", nil), runtime.TakeOver())
+		if err != nil {
+			b.Fatal(err)
+		}
+		return run
+	}
+	run := open()
+	for i := range 5000 {
+		if _, err := runtime.Do(ctx, run, fmt.Sprint("step-", i), tool, mail{To: "mia"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		open()
 	}
 }

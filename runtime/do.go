@@ -69,10 +69,11 @@ type stepper struct {
 	*Run
 	action *Action
 	reg    *registered
-	input  []byte // of the next authorization: the action's, or a repaired one
-	tries  int    // of repair, by this driver
-	err    error  // of the last attempt, where this driver made it
-	asked  bool   // what stands beside the line was read since this step began
+	input  []byte            // of the next authorization: the action's, or a repaired one
+	tries  int               // of repair, by this driver
+	err    error             // of the last attempt, where this driver made it
+	output *evidence.Payload // of the last attempt, where this driver made it
+	asked  bool              // what stands beside the line was read since this step began
 }
 
 func (s *stepper) plan() checkpoint.Plan {
@@ -370,6 +371,10 @@ func (s *stepper) result(ctx context.Context, p *checkpoint.Plan, replayed bool)
 		Authorization: a.Authorization, Execution: a.Last, Source: a.Source, Replayed: replayed,
 	}
 	if a.Output == nil {
+		return res, nil
+	}
+	if s.output != nil && s.output.Opens(*a.Output) {
+		res.Media, res.Output = s.output.Media, s.output.Data // it was stored just now
 		return res, nil
 	}
 	out, err := s.rt.cfg.Ledger.ReadPayload(ctx, a.Output.Commit)

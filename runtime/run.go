@@ -192,45 +192,6 @@ func (r *Run) take(ctx context.Context, o *openOptions) error {
 	return nil
 }
 
-// load folds what stands of the run.
-func (r *Run) load(ctx context.Context) error {
-	registry, err := r.rt.cfg.Ledger.Actors(ctx)
-	if err != nil {
-		return fmt.Errorf("run %q: read the registry: %w", r.key, err)
-	}
-	r.state = checkpoint.New(registry)
-	for p, err := range r.rt.cfg.Ledger.Run(ctx, r.id) {
-		if err != nil {
-			return fmt.Errorf("run %q: read its records: %w", r.key, err)
-		}
-		if err := r.apply(registry, p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// apply folds one record, after a look at who signed it. Records beside the line
-// that nobody could sign do not get into a ledger, so each has a signer.
-func (r *Run) apply(registry *audit.Registry, p evidence.Placed) error {
-	u, err := evidence.Parse(p.Entry)
-	if err != nil {
-		return r.fail(RunUnsound, "record %d: %w", p.Index, err)
-	}
-	_, by, err := registry.Check(p.Index, u)
-	if err != nil {
-		return r.fail(RunUnsound, "record %d: %w", p.Index, err)
-	}
-	if found := r.state.Apply(p, by); len(found) > 0 {
-		return r.fail(RunUnsound, "its records break a rule: %s", found[0].String())
-	}
-	if b, ok := p.Record.Body.(*evidence.RunOpened); ok {
-		r.body, r.opened = b, p.Record.Time
-	}
-	r.last = max(r.last, p.Record.Time)
-	return nil
-}
-
 // open writes run.opened.
 func (r *Run) open(ctx context.Context, o *openOptions) error {
 	body := &evidence.RunOpened{

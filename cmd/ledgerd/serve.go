@@ -65,7 +65,7 @@ func serve(c *cli.Context) error {
 	metrics := server.NewMetrics()
 	fatal := make(chan error, 1)
 	l, err := d.Ledger(c.Context, datadir.Options{
-		HeadFile: c.Path("head-file"), MaxPayload: c.Int64("max-payload"), Logger: log, OnCommit: metrics.Commit,
+		HeadFile: c.Path("head-file"), MaxPayload: c.Int64("max-payload"), Logger: log, OnCommit: metrics.Commit, Leases: true,
 		OnFatal: func(err error) { fatal <- err },
 	})
 	if errors.Is(err, pebblestore.ErrLocked) {

@@ -15,6 +15,7 @@ const (
 	PathRuns        = "/v1/runs"
 	PathRun         = "/v1/runs/{run}"
 	PathRunRecords  = "/v1/runs/{run}/records"
+	PathLease       = "/v1/runs/{run}/lease"
 	PathReceipt     = "/v1/receipts/{id}"
 	PathConsistency = "/v1/consistency"
 	PathPayloads    = "/v1/payloads"

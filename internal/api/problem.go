@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"ledgerd/evidence"
 )
@@ -20,6 +21,8 @@ type Problem struct {
 	Stands *evidence.ID `json:"stands,omitempty" doc:"The record that stands where a conflict was lost"`
 	// Index is where that record stands.
 	Index *uint64 `json:"index,omitempty" doc:"The index of the record that stands"`
+	// Until is when the lease ends that another driver holds.
+	Until *time.Time `json:"until,omitempty" doc:"When the lease of the run's other driver ends, unless it renews it"`
 	// Line is the number of the line that is refused, from 1, where many were sent.
 	Line int `json:"line,omitempty" doc:"The refused line, from 1, where many records were sent"`
 }
@@ -39,6 +42,7 @@ const (
 	ReasonMethod        = "method"         // 405
 	ReasonSlow          = "slow"           // 408: the body came too slowly
 	ReasonConflict      = "conflict"       // 409
+	ReasonLeased        = "leased"         // 409: the run has another driver
 	ReasonTooLarge      = "too_large"      // 413
 	ReasonMediaType     = "media_type"     // 415
 	ReasonCommitment    = "commitment"     // 422: the payload does not open its commitment

@@ -86,6 +86,13 @@ type Runs struct {
 	Size uint64  `json:"size"           doc:"Size of the tree that the page was read under"`
 }
 
+// Lease asks for the lease of a run.
+type Lease struct {
+	Holder   string `json:"holder"              doc:"Name of the driver: an identifier that no other driver has"`
+	TTL      int64  `json:"ttl_ms"              doc:"Milliseconds from now, at most 24 hours. 0 gives the lease back"`
+	TakeOver bool   `json:"take_over,omitempty" doc:"Take it whoever has it"`
+}
+
 // Consistency is a consistency proof (RFC 6962, section 2.1.2): hashes in
 // standard base64.
 type Consistency struct {

@@ -77,7 +77,7 @@ func InitWith(t testing.TB, store pebblestore.Options) *Daemon {
 	must(t, err)
 	d.Token, err = dir.AdminToken()
 	must(t, err)
-	d.Ledger, err = dir.Ledger(ctx, datadir.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Store: store})
+	d.Ledger, err = dir.Ledger(ctx, datadir.Options{Leases: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Store: store})
 	must(t, err)
 	_, err = d.Ledger.Register(ctx, d.Root, &evidence.ActorRegistered{Name: Agent, Role: evidence.RoleAgent, Host: dir.Runtime})
 	must(t, err)

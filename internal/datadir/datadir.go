@@ -27,6 +27,7 @@ const (
 	tokensFile = "tokens.json"
 	adminFile  = "admin.token"
 	daemonFile = "daemon.json"
+	leasesDir  = "leases"
 	version    = 1
 )
 
@@ -199,8 +200,11 @@ type Options struct {
 	HeadFile   string // "": beside the directory
 	MaxPayload int64  // bytes; 0: ledger.DefaultMaxPayload
 	Logger     *slog.Logger
-	OnFatal    func(error)
-	OnCommit   func(tlog.CommitStats)
+	// Leases keeps the leases of runs in the directory, for a daemon: its drivers
+	// are other processes, and outlive it.
+	Leases   bool
+	OnFatal  func(error)
+	OnCommit func(tlog.CommitStats)
 	// Store says how the store is opened; MustExist, ReadOnly and Logger are
 	// this package's to set.
 	Store pebblestore.Options
@@ -237,6 +241,9 @@ func (d *Dir) open(ctx context.Context, o Options, genesis [][]byte) (*Ledger, e
 		head := o.HeadFile
 		if head == "" {
 			head = ledger.HeadPath(d.Path)
+		}
+		if o.Leases {
+			cfg.LeaseDir = filepath.Join(d.Path, leasesDir)
 		}
 		cfg.Keeper = pebblestore.NewHeadFile(nil, head)
 	}

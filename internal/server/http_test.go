@@ -308,8 +308,11 @@ func TestRow43Payloads(t *testing.T) {
 	if _, err := c.Erase(ctx, commit.Commit, "request-1"); err != nil {
 		t.Fatal(err)
 	}
-	if a := request(t, "GET", url, nil, "Authorization", "Bearer "+d.Token); a.status != 404 {
-		t.Errorf("erased: want 404, found %d", a.status)
+	if a := request(t, "GET", url, nil, "Authorization", "Bearer "+d.Token); a.status != 410 || a.problem.Reason != api.ReasonErased {
+		t.Errorf("erased: want 410 erased, found %d %s", a.status, a.body)
+	}
+	if a := request(t, "GET", url, nil, "Authorization", "Bearer "+reader); a.status != 404 || !bytes.Equal(a.body, with.body) {
+		t.Errorf("erased, without the right: want that 404 too, found %d %s", a.status, a.body)
 	}
 	if a := put(string(secret.Data), "Content-Type", "text/html", api.HeaderSalt, salt); a.status != 410 {
 		t.Errorf("put again after erasure: want 410, found %d", a.status)

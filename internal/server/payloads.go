@@ -142,8 +142,12 @@ func (s *Server) getPayload(w http.ResponseWriter, r *http.Request, g *Grant) {
 		return
 	}
 	p, err := s.ledger.Payload(r.Context(), commit)
-	if errors.Is(err, ledger.ErrNoPayload) || errors.Is(err, ledger.ErrErased) {
+	switch {
+	case errors.Is(err, ledger.ErrNoPayload):
 		s.problem(w, r, absent)
+		return
+	case errors.Is(err, ledger.ErrErased):
+		s.problem(w, r, api.NewProblem(http.StatusGone, api.ReasonErased, "%v", err))
 		return
 	}
 	if err != nil {

@@ -96,6 +96,11 @@ func (s *Server) table() []route {
 			method: "GET", path: api.PathRunRecords, right: api.RightRead, handle: s.runRecords,
 			summary: "Records of a run: its line, and what stands beside it", params: page, ok: 200, answer: json(api.Page{}), problems: []int{400},
 		},
+		record(route{
+			method: "PUT", path: api.PathLease, right: api.RightRecord, handle: s.putLease,
+			summary: "Take or renew the lease of a run, whether it was opened yet or not; a ttl_ms of 0 gives it back. It says who drives the run, and is no evidence",
+			body:    json(api.Lease{}), ok: http.StatusNoContent, problems: []int{400, 409},
+		}),
 		{
 			method: "GET", path: api.PathReceipt, right: api.RightRead, handle: s.getReceipt,
 			summary: "Receipt of a record: a C2SP tlog-proof whose extra line is the record's JWS", ok: 200, answer: []media{{api.MediaText, nil}},
@@ -137,7 +142,7 @@ func (s *Server) table() []route {
 		{
 			method: "GET", path: api.PathPayload, right: rightAny, handle: s.getPayload,
 			summary: "A payload. Without the right payloads it is not found, whether it is there or not",
-			ok:      200, answer: []media{{api.MediaBytes, nil}},
+			ok:      200, answer: []media{{api.MediaBytes, nil}}, problems: []int{410},
 		},
 		{
 			method: "DELETE", path: api.PathPayload, right: api.RightAdminister, handle: s.erasePayload,
