@@ -35,8 +35,8 @@ func (s *Set) Decide(r *runtime.PermissionRequest) Decision {
 		return Decision{Effect: evidence.Deny, Errors: []string{err.Error()}, Why: "the input cannot be judged"}
 	}
 	// Apart, because Cedar does not tell which permits apply where a forbid does.
-	_, permits := cedar.Authorize(s.permits, s.entities, req)
-	_, forbids := cedar.Authorize(s.forbids, s.entities, req)
+	_, permits := cedar.Authorize(candidates{s.permits, req.Principal, req.Action}, s.entities, req)
+	_, forbids := cedar.Authorize(candidates{s.forbids, req.Principal, req.Action}, s.entities, req)
 	d := Decision{Effect: evidence.Deny, Permits: reasons(permits), Forbids: reasons(forbids)}
 	var plain, asking []string
 	for _, id := range d.Forbids {

@@ -35,15 +35,28 @@ type Policy struct {
 	Text     string `json:"text"`               // in canonical form
 
 	cedar *cedar.Policy // parsed from Text
+	// Where its scope names one principal or action by ==; zero: it does not.
+	principal, action types.EntityUID
 }
 
 // policies are of one effect, in the order of their IDs.
 type policies []*Policy
 
+// candidates are the policies whose scope a request may fit. The others are left
+// out for speed alone: a scope with == cannot err, and does not hold for another
+// entity.
+type candidates struct {
+	policies
+	principal, action types.EntityUID
+}
+
 // All implements cedar.PolicyIterator.
-func (l policies) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
+func (l candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-		for _, p := range l {
+		for _, p := range l.policies {
+			if p.action.Type != "" && p.action != l.action || p.principal.Type != "" && p.principal != l.principal {
+				continue
+			}
 			if !yield(cedar.PolicyID(p.ID), p.cedar) {
 				return
 			}
@@ -170,21 +183,41 @@ func (s *Set) add(p *cedar.Policy, index int) error {
 	if err := again.UnmarshalCedar(text); err != nil {
 		return fmt.Errorf("%s: it has no canonical form: %w", at, err)
 	}
-	if !same(p, again) {
+	was, err := p.MarshalJSON()
+	if err != nil {
+		return fmt.Errorf("%s: it has no canonical form: %w", at, err)
+	}
+	if is, err := again.MarshalJSON(); err != nil || !bytes.Equal(was, is) {
 		return fmt.Errorf("%s: it has no canonical form: what is written down is not what was read", at)
+	}
+	var scopes struct{ Principal, Action scope }
+	if err := json.Unmarshal(was, &scopes, json.MatchCaseInsensitiveNames(true)); err != nil {
+		return fmt.Errorf("%s: its scope: %w", at, err)
 	}
 	effect := "permit"
 	if p.Effect() == cedar.Forbid {
 		effect = "forbid"
 	}
-	s.byID[string(id)] = &Policy{ID: string(id), Effect: effect, Escalate: string(team), Position: at, Text: string(text), cedar: again}
+	s.byID[string(id)] = &Policy{
+		ID: string(id), Effect: effect, Escalate: string(team), Position: at, Text: string(text),
+		cedar: again, principal: scopes.Principal.exactly(), action: scopes.Action.exactly(),
+	}
 	return nil
 }
 
-func same(p, q *cedar.Policy) bool {
-	a, errA := p.MarshalJSON()
-	b, errB := q.MarshalJSON()
-	return errA == nil && errB == nil && bytes.Equal(a, b)
+// scope is the part of a policy's JSON form that says whom it is about.
+type scope struct {
+	Op     string          `json:"op"`
+	Entity types.EntityUID `json:"entity"`
+}
+
+// exactly returns the one entity that a scope holds for, zero where it may hold
+// for several.
+func (s scope) exactly() types.EntityUID {
+	if s.Op != "==" {
+		return types.EntityUID{}
+	}
+	return s.Entity
 }
 
 // parseEntities reads entities strictly: a member that Cedar would skip, such as
