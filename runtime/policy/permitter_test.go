@@ -83,8 +83,10 @@ func TestWatcher(t *testing.T) {
 	w := watcher{Permitter: p}
 	first := p.Set()
 	in := func() *Set { w.look(); return p.Set() }
-	if in() != first || in() != first {
-		t.Error("loaded again without a change")
+	for range 3 {
+		if in() != first {
+			t.Error("loaded again without a change")
+		}
 	}
 	write(t, dir, "a.cedar", permitAll+denyAll)
 	if in() != first {

@@ -40,7 +40,7 @@ func TestRefused(t *testing.T) {
 		"template":            {files("a.cedar", `@id("a") permit (principal == ?principal, action, resource);`), `^a\.cedar: `},
 		"all of it":           {files("a.cedar", "permit", "b.cedar", `permit (principal, action, resource);`), `(?s)a\.cedar: .*\nb\.cedar:1:1`},
 		"entities: syntax":    {files("a.cedar", permitAll, "entities.json", "[{]"), `^entities\.json: `},
-		"entities: typo":      {files("a.cedar", permitAll, "entities.json", `[{"uid":{"type":"A","id":"a"},"parent":[]}]`), `^entities\.json: .*parent`},
+		"entities: typo":      {files("a.cedar", permitAll, "entities.json", `[{"uid":{"type":"A","id":"a"},"attrs":{},"parents":[],"tag":{}}]`), `^entities\.json: .*unknown.*"tag"`},
 		"entities: no uid":    {files("a.cedar", permitAll, "entities.json", `[{"parents":[]}]`), `^entities\.json: entity 1 has no uid`},
 		"entities: twice":     {files("a.cedar", permitAll, "entities.json", `[{"uid":{"type":"A","id":"a"},"attrs":{},"parents":[]},{"uid":{"type":"A","id":"a"},"attrs":{},"parents":[]}]`), `^entities\.json: .*duplicate`},
 		"entities: big":       {files("a.cedar", permitAll, "entities.json", `[{"uid":{"type":"A","id":"a"},"attrs":{"n":1.5},"parents":[]}]`), `^entities\.json: `},
