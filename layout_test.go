@@ -107,6 +107,7 @@ func TestOneOwner(t *testing.T) {
 	owners := map[string][]string{
 		"github.com/cockroachdb/pebble/v2": {"ledgerd/ledger/pebblestore"},
 		"github.com/go-jose/go-jose/v4":    {"ledgerd/evidence"},
+		"github.com/cedar-policy/cedar-go": {"ledgerd/runtime/policy"},
 	}
 	for _, p := range list(t, "./...") {
 		for _, imp := range p.Imports {
