@@ -14,3 +14,12 @@ func (g *Registry) Holder(kid evidence.Digest) (actor string, role evidence.Role
 	}
 	return e.actor, e.role, true
 }
+
+// Speaks reports why the holder of a key may not sign executions of an actor as
+// the registry stands now; nil: it may.
+func (g *Registry) Speaks(kid evidence.Digest, actor string) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	_, _, err := g.signer(forever, kid, &evidence.Record{Kind: evidence.KindExecution, Actor: actor})
+	return err
+}

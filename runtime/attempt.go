@@ -35,6 +35,9 @@ func (s *stepper) call(p *checkpoint.Plan) *Call {
 // outcome, and who resumes the run finds it in doubt.
 func (s *stepper) attempt(ctx context.Context, p *checkpoint.Plan) error {
 	auth := p.Action.Authorization
+	if err := s.speaks(ctx); err != nil {
+		return err
+	}
 	// Whatever happens from here on, the call is not still to come.
 	s.mu.Lock()
 	delete(s.begun, auth)
@@ -78,6 +81,20 @@ func (s *stepper) attempt(ctx context.Context, p *checkpoint.Plan) error {
 	err = s.executed(context.WithoutCancel(ctx), body, out, failure)
 	s.budget.book(estimate, attemptCost(body, p.Action.Attempts == 0))
 	return err
+}
+
+// speaks refuses to act for an agent, or with a key, that was revoked since the
+// authorization: before a retry that may be long ago. What is revoked after this
+// look is called, and its execution refused: a doubt, and never a success.
+func (s *stepper) speaks(ctx context.Context) error {
+	registry, err := s.rt.cfg.Ledger.Actors(ctx)
+	if err != nil {
+		return fmt.Errorf("step %q: read the registry: %w", s.action.Step, err)
+	}
+	if err := registry.Speaks(s.rt.cfg.Key.Public().Thumbprint(), s.agent); err != nil {
+		return fmt.Errorf("step %q: %s is not called: %w", s.action.Step, s.reg.spec.Name, err)
+	}
+	return nil
 }
 
 // invoke calls the tool under its timeout. A tool that panics has failed, and
@@ -197,7 +214,21 @@ func (s *stepper) again(ctx context.Context, p *checkpoint.Plan) error {
 		}
 	}
 	if s.reg.spec.Idempotent {
-		return s.attempt(ctx, p)
+		same, err := s.sameTool(ctx, p.Action.Record)
+		switch {
+		case err != nil:
+			return err
+		case same:
+			return s.attempt(ctx, p)
+		case class == evidence.ToolTimeout:
+			// It may have happened, and the key that would keep it from happening
+			// twice was given to another tool.
+			failed.Err = errors.Join(s.err, errToolChanged)
+			if failed.Escalation, err = s.escalate(ctx, string(class), failed.Execution); err != nil {
+				return err
+			}
+			return failed
+		}
 	}
 	// Whether a second attempt happened could not be told from the first one's
 	// failure if we crashed in the middle of it. With an authorization of its own
@@ -241,6 +272,9 @@ func (s *stepper) delay(rule Rule, attempts int) time.Duration {
 	return d
 }
 
+// errToolChanged: what was permitted, and maybe approved, is not what would run.
+var errToolChanged = errors.New("the tool's description is not the one that was authorized: it is not called again under that authorization")
+
 // settle finds out about a doubt: by the tool's probe, else by the same call
 // under the same key where the tool is idempotent and no attempt is recorded,
 // else a human is asked.
@@ -253,7 +287,13 @@ func (s *stepper) settle(ctx context.Context, p *checkpoint.Plan) error {
 		}
 		cause = fmt.Errorf("the probe does not know either: %w", err)
 	} else if s.reg.spec.Idempotent && p.Action.Last.IsZero() {
-		return s.attempt(ctx, p)
+		switch same, err := s.sameTool(ctx, p.Action.Record); {
+		case err != nil:
+			return err
+		case same:
+			return s.attempt(ctx, p)
+		}
+		cause = errToolChanged
 	}
 	escalation, err := s.escalate(ctx, string(evidence.OutcomeUnknown), p.Doubt)
 	if err != nil {

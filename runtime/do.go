@@ -294,9 +294,15 @@ func (s *stepper) fresh(authorization evidence.ID) bool {
 }
 
 // useApproval repeats the authorization that a human approved. The permission is
-// checked again, for policies may have changed meanwhile.
+// checked again, for policies may have changed meanwhile. An approval of a tool
+// that is another one by now is worth nothing: it is asked for again.
 func (s *stepper) useApproval(ctx context.Context, p *checkpoint.Plan) error {
 	asked := p.Action.Record
+	if same, err := s.sameTool(ctx, asked); err != nil {
+		return err
+	} else if !same {
+		return s.authorize(ctx, p)
+	}
 	body := *asked
 	body.Escalated, body.Approval, body.Decision = p.Action.Authorization, p.Approval, evidence.ID{}
 	body.Team, body.Policies, body.PolicySet, body.Errors = "", nil, nil, nil
@@ -309,6 +315,22 @@ func (s *stepper) useApproval(ctx context.Context, p *checkpoint.Plan) error {
 		return nil // while the permission was checked: a human has to be asked again
 	}
 	return err
+}
+
+// sameTool reports whether the registered tool is described as the one that an
+// authorization was given for. Where nobody can tell any more, it is another one.
+func (s *stepper) sameTool(ctx context.Context, b *evidence.Authorization) (bool, error) {
+	if b.ToolSchema == nil {
+		return false, nil
+	}
+	doc, err := s.rt.cfg.Ledger.ReadPayload(ctx, b.ToolSchema.Commit)
+	switch {
+	case errors.Is(err, ledger.ErrErased) || errors.Is(err, ledger.ErrNoPayload):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("step %q: read the tool's description: %w", s.action.Step, err)
+	}
+	return doc.Media == s.reg.doc.Media && bytes.Equal(doc.Data, s.reg.doc.Data), nil
 }
 
 // refused is the end of a step, but for a payload that can be repaired.

@@ -109,6 +109,13 @@ func (w *World) register(b *evidence.ActorRegistered) {
 	w.must(err)
 }
 
+// Revoke revokes an actor: [Runtime], [Agent] or [Human].
+func (w *World) Revoke(name string) {
+	w.Helper()
+	_, err := w.Ledger.Revoke(context.Background(), w.root, &evidence.ActorRevoked{Name: name, Reason: "test"})
+	w.must(err)
+}
+
 // AllowAll permits everything.
 var AllowAll = runtime.PermitterFunc(func(context.Context, *runtime.PermissionRequest) (runtime.Permission, error) {
 	return runtime.Permission{Effect: evidence.Allow, Mode: evidence.Enforce, Policies: []string{"allow-all"}}, nil
