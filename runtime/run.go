@@ -234,7 +234,7 @@ func (r *Run) open(ctx context.Context, o *openOptions) error {
 			body.Contract = &evidence.ContractRef{Document: *document, DeclaredBy: c.DeclaredBy}
 		}
 	}
-	placed, err := r.write(ctx, draft{body: body, actor: r.agent, payloads: payloads})
+	placed, err := r.write(ctx, draft{body: body, actor: r.agent, payloads: payloads, ext: r.driver()})
 	if err != nil {
 		return err
 	}
@@ -275,8 +275,14 @@ func (r *Run) same(ctx context.Context, o *openOptions) error {
 	for _, d := range run.InDoubt() {
 		doubts = append(doubts, d.ID)
 	}
-	_, err := r.write(ctx, draft{body: &evidence.RunResumed{Reason: "restart", InDoubt: doubts}})
+	_, err := r.write(ctx, draft{body: &evidence.RunResumed{Reason: "restart", InDoubt: doubts}, ext: r.driver()})
 	return err
+}
+
+// driver names the driver in the record by which it takes the run: two that come at
+// once never write the same bytes, so one of them is refused.
+func (r *Run) driver() evidence.Object {
+	return evidence.Object(`{"dev.ledgerd.driver":"` + r.holder + `"}`)
 }
 
 // draft is a record to be.
@@ -349,7 +355,8 @@ func (r *Run) append(ctx context.Context, d *draft) (evidence.Placed, error) {
 			}
 		case try < writeTries && refusal != nil && refusal.Reason == ledger.Reason(audit.ReasonStale):
 			// Somebody registered an actor in between.
-		case refusal != nil && (refusal.Reason == ledger.Reason(audit.ReasonPrev) || refusal.Reason == ledger.Reason(audit.ReasonClosed)):
+		case refusal != nil && (refusal.Reason == ledger.Reason(audit.ReasonPrev) || refusal.Reason == ledger.Reason(audit.ReasonClosed) ||
+			refusal.Reason == ledger.Reason(audit.ReasonOpened)):
 			r.lost = &RunError{r.id, r.key, RunTaken, fmt.Errorf("another driver went on with it: %w", err)}
 			return evidence.Placed{}, r.lost
 		case refusal != nil:
