@@ -31,6 +31,9 @@ type schedule struct {
 	turns  chan *turn
 	prefix []int // who goes on, as far as it is prescribed; then whoever went last
 	took   []choice
+	old    bool // the first driver has opened the run, and the second had not yet
+	young  bool // the second driver has opened the run
+	after  int  // records of the first one that were taken after it lost the run so
 }
 
 // choice is who went on, and who could have.
@@ -141,7 +144,14 @@ func (l *turnLedger) Submit(entries ...[]byte) func(context.Context) ([]evidence
 		what = string(u.UnverifiedRecord().Kind)
 	}
 	l.s.wait(l.driver, what)
-	return l.Ledger.Submit(entries...)
+	wait, lost := l.Ledger.Submit(entries...), l.s.old && l.s.young
+	return func(ctx context.Context) ([]evidence.Placed, error) {
+		placed, err := wait(ctx)
+		if err == nil && lost && l.driver == 0 {
+			l.s.after++
+		}
+		return placed, err
+	}
 }
 
 func (l *turnLedger) Run(ctx context.Context, run evidence.RunID) iter.Seq2[evidence.Placed, error] {
@@ -176,7 +186,7 @@ func (t *turnProber) Probe(ctx context.Context, c *runtime.Call) (*runtime.Findi
 	return t.prober.Probe(ctx, c)
 }
 
-// called says whether the schedule has an old driver's call after the new one's
+// callAfterProbe says whether the schedule has an old driver's call after the new one's
 // probe of the same tool.
 func (s *schedule) callAfterProbe(tool string) bool {
 	probed := -1
@@ -194,11 +204,12 @@ func (s *schedule) callAfterProbe(tool string) bool {
 }
 
 // threeSteps is a program of three steps.
-func threeSteps(rt *runtime.Runtime, key string, options ...runtime.Option) (err error) {
+func threeSteps(rt *runtime.Runtime, key string, opened func(), options ...runtime.Option) (err error) {
 	run, err := rt.Open(ctx, key, append(options, runtime.As(runtimetest.Agent), runtime.Task("complaint", nil))...)
 	if err != nil {
 		return err
 	}
+	opened()
 	defer func() { err = errors.Join(err, run.Close(ctx)) }()
 	for _, tool := range []string{"first", "second", "third"} {
 		if _, err := run.Do(ctx, runtime.Action{Step: tool, Tool: tool, Input: []byte(`{"to":"mia"}`)}); err != nil {
@@ -263,12 +274,15 @@ func twoDrivers(t *testing.T, w *runtimetest.World, s *schedule, key string, ide
 	}
 	old, young := driver(0), driver(1)
 	errs := s.play(
-		func() error { return threeSteps(old, key) },
-		func() error { return threeSteps(young, key, runtime.TakeOver()) },
+		func() error { return threeSteps(old, key, func() { s.old = !s.young }) },
+		func() error { return threeSteps(young, key, func() { s.young = true }, runtime.TakeOver()) },
 	)
 	w.Clock.Add(time.Hour)
 	rt := w.Runtime(toolsOf(servers, idempotent, probed)...)
-	errs = append(errs, threeSteps(rt, key))
+	errs = append(errs, threeSteps(rt, key, func() {}))
+	if s.after > 0 {
+		t.Errorf("the first driver wrote %d records after the second one had taken the run: %s", s.after, s)
+	}
 	var doubt *runtime.InDoubt
 	for i, err := range errs {
 		var lost *runtime.RunError
