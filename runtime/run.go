@@ -164,7 +164,7 @@ func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Ru
 	if o.principal == "" {
 		o.principal = o.agent
 	}
-	if err := r.lease(ctx, rt.cfg.Lease, o.takeOver); err != nil {
+	if err := r.lease(ctx, rt.cfg.Lease, o.takeOver, true); err != nil {
 		return nil, err
 	}
 	if err := r.take(ctx, &o); err != nil {
@@ -179,6 +179,12 @@ func (r *Run) take(ctx context.Context, o *openOptions) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.load(ctx); err != nil {
+		return err
+	}
+	// Another may have taken the run over before it was read: then it is not to
+	// be taken back. If it does so from here on, what it writes moves the tail
+	// that the next record names.
+	if err := r.lease(ctx, r.rt.cfg.Lease, false, true); err != nil {
 		return err
 	}
 	if !r.state.Opened() {
@@ -427,12 +433,12 @@ func (r *Run) refresh(ctx context.Context) error {
 }
 
 // lease takes or renews the lease for at least d from now. Half as long again is
-// taken, so that short calls in a row share one.
-func (r *Run) lease(ctx context.Context, d time.Duration, takeOver bool) error {
+// taken, so that short calls in a row share one; anew: and whoever has it is asked.
+func (r *Run) lease(ctx context.Context, d time.Duration, takeOver, anew bool) error {
 	now := r.rt.cfg.Clock.Now()
 	r.leaseMu.Lock()
 	defer r.leaseMu.Unlock()
-	if !takeOver && now.Add(d).Before(r.until) {
+	if !takeOver && !anew && now.Add(d).Before(r.until) {
 		return nil
 	}
 	d += d / 2
