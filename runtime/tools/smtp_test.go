@@ -72,6 +72,9 @@ func newMailServer(t *testing.T, ip ...string) *mailServer {
 }
 
 func (s *mailServer) serve(c net.Conn, session int) {
+	s.mu.Lock()
+	secured := s.tls
+	s.mu.Unlock()
 	r := bufio.NewReader(c)
 	say := func(line string) { _, _ = fmt.Fprintf(c, "%s\r\n", line) }
 	// other answers in another way than usual; done: the session is over.
@@ -107,7 +110,7 @@ func (s *mailServer) serve(c net.Conn, session int) {
 		}
 		switch verb {
 		case "EHLO":
-			if s.tls != nil {
+			if secured != nil {
 				say("250-test")
 				say("250 STARTTLS")
 			} else {
@@ -115,7 +118,7 @@ func (s *mailServer) serve(c net.Conn, session int) {
 			}
 		case "STARTTLS":
 			say("220 go")
-			secure := tls.Server(c, s.tls)
+			secure := tls.Server(c, secured)
 			c, r = secure, bufio.NewReader(secure)
 		case "DATA":
 			say("354 go")
@@ -368,7 +371,9 @@ func TestSMTPStartTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := runtimetest.New(t)
 			s := newMailServer(t)
+			s.mu.Lock()
 			s.tls = &tls.Config{Certificates: web.TLS.Certificates}
+			s.mu.Unlock()
 			tool := s.tool(t, func(cfg *tools.SMTPConfig) {
 				cfg.TLS = &tls.Config{RootCAs: c.roots, ServerName: "127.0.0.1"}
 			})
