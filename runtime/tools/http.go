@@ -363,6 +363,9 @@ func (t *httpTool) hide(f *runtime.Failure) *runtime.Failure {
 	if text := f.Err.Error(); t.redact.Replace(text) != text {
 		g := *f
 		g.Err = errors.New(t.redact.Replace(text))
+		if status, ok := errors.AsType[*runtime.HTTPError](f.Err); ok {
+			g.Err = &runtime.HTTPError{Status: status.Status, Body: t.redact.Replace(status.Body)}
+		}
 		return &g
 	}
 	return f

@@ -72,14 +72,14 @@ func newMailServer(t *testing.T, ip ...string) *mailServer {
 }
 
 func (s *mailServer) serve(c net.Conn, session int) {
+	s.mu.Lock()
+	secured := s.tls
+	s.mu.Unlock()
 	r := bufio.NewReader(c)
 	say := func(line string) { _, _ = fmt.Fprintf(c, "%s\r\n", line) }
 	// other answers in another way than usual; done: the session is over.
 	other := func(command string) (answered, done bool) {
-		if s.reply == nil {
-			return false, false
-		}
-		switch answer := s.reply(session, command); answer {
+		switch answer := s.says(session, command); answer {
 		case "":
 			return false, false
 		case "cut":
@@ -110,7 +110,7 @@ func (s *mailServer) serve(c net.Conn, session int) {
 		}
 		switch verb {
 		case "EHLO":
-			if s.tls != nil {
+			if secured != nil {
 				say("250-test")
 				say("250 STARTTLS")
 			} else {
@@ -118,7 +118,7 @@ func (s *mailServer) serve(c net.Conn, session int) {
 			}
 		case "STARTTLS":
 			say("220 go")
-			secure := tls.Server(c, s.tls)
+			secure := tls.Server(c, secured)
 			c, r = secure, bufio.NewReader(secure)
 		case "DATA":
 			say("354 go")
@@ -133,11 +133,9 @@ func (s *mailServer) serve(c net.Conn, session int) {
 				}
 				message.WriteString(strings.TrimPrefix(line, "."))
 			}
-			if s.reply != nil {
-				if answer := s.reply(session, "."); answer != "" && answer != "cut" && answer != "hang" {
-					say(answer) // a refusal: it is not kept
-					continue
-				}
+			if answer := s.says(session, "."); answer != "" && answer != "cut" && answer != "hang" {
+				say(answer) // a refusal: it is not kept
+				continue
 			}
 			m, err := mail.ReadMessage(strings.NewReader(message.String()))
 			if err != nil {
@@ -159,6 +157,21 @@ func (s *mailServer) serve(c net.Conn, session int) {
 			say("250 ok")
 		}
 	}
+}
+
+func (s *mailServer) says(session int, command string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reply == nil {
+		return ""
+	}
+	return s.reply(session, command)
+}
+
+func (s *mailServer) replies(reply func(session int, command string) string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reply = reply
 }
 
 // taken returns every message.
@@ -231,7 +244,7 @@ func TestSMTPFailures(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := runtimetest.New(t)
 			s := newMailServer(t)
-			s.reply = c.reply
+			s.replies(c.reply)
 			tool := s.tool(t, func(cfg *tools.SMTPConfig) {
 				cfg.Spec.Idempotent = c.idempotent
 				if c.timeout > 0 {
@@ -334,9 +347,11 @@ func TestSMTPInjection(t *testing.T) {
 			t.Errorf("%+v: %v", in, err)
 		}
 	}
+	s.mu.Lock()
 	if s.sessions != 0 {
 		t.Errorf("%d sessions", s.sessions)
 	}
+	s.mu.Unlock()
 	if _, err := runtime.Do(ctx, run, "y", tool, tools.Mail{To: []string{"MIA@example.net", "a@EXAMPLE.com"}}); err != nil {
 		t.Error(err)
 	}
@@ -356,7 +371,9 @@ func TestSMTPStartTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := runtimetest.New(t)
 			s := newMailServer(t)
+			s.mu.Lock()
 			s.tls = &tls.Config{Certificates: web.TLS.Certificates}
+			s.mu.Unlock()
 			tool := s.tool(t, func(cfg *tools.SMTPConfig) {
 				cfg.TLS = &tls.Config{RootCAs: c.roots, ServerName: "127.0.0.1"}
 			})
@@ -408,7 +425,7 @@ func TestSMTPInTheClear(t *testing.T) {
 func TestSMTPProbe(t *testing.T) {
 	w := runtimetest.New(t)
 	s := newMailServer(t)
-	s.reply = at(1, ".", "cut")
+	s.replies(at(1, ".", "cut"))
 	tool := s.tool(t, nil).WithProbe(func(_ context.Context, c *runtime.Call, _ tools.Mail) (evidence.Status, tools.Sent, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()

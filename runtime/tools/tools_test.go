@@ -456,3 +456,41 @@ func TestDenied(t *testing.T) {
 	}
 	w.Sound(run.ID())
 }
+
+// TestHTTPNothingRepeatsByItself: net/http sends a request with an
+// Idempotency-Key again when a connection that it kept breaks. That would be an
+// attempt without a record.
+func TestHTTPNothingRepeatsByItself(t *testing.T) {
+	w := runtimetest.New(t)
+	s := newService(t, func(call int, w http.ResponseWriter, r *http.Request) bool {
+		_, _ = io.ReadAll(r.Body)
+		return call == 1 || cut(call, w, r)
+	})
+	run := open(t, w.Runtime(s.tool(t, nil)))
+	if _, err := run.Do(ctx, ticket); err != nil {
+		t.Fatal(err)
+	}
+	var doubt *runtime.InDoubt
+	if _, err := run.Do(ctx, runtime.Action{Step: "again", Tool: "ticket", Input: ticket.Input}); !errors.As(err, &doubt) || s.calls != 2 {
+		t.Errorf("%v, %d calls", err, s.calls)
+	}
+	w.Sound(run.ID())
+}
+
+func TestHTTPRedirectToPlain(t *testing.T) {
+	plain := newService(t, nil)
+	s := &service{did: map[string]int{}, answer: func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		http.Redirect(w, r, plain.URL+"/there", http.StatusFound)
+		return true
+	}}
+	s.Server = httptest.NewTLSServer(s)
+	defer s.Close()
+	tool := s.tool(t, func(cfg *tools.HTTPConfig) {
+		cfg.Methods, cfg.Hosts = []string{"GET"}, append(cfg.Hosts, tools.Host{Name: plain.host(), Plain: true})
+		cfg.TLS = s.Client().Transport.(*http.Transport).TLSClientConfig
+	})
+	_, err := tool.Call(ctx, &runtime.Call{Key: "k", Input: ticket.Input})
+	if f := runtime.Classify(err); f.Class != evidence.ToolFailed || s.calls != 1 || plain.calls != 0 {
+		t.Errorf("%v, %d and %d calls", err, s.calls, plain.calls)
+	}
+}
