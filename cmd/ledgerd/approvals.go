@@ -183,6 +183,7 @@ func listApprovals(c *cli.Context, t *target) error {
 	if err != nil {
 		return err
 	}
+	waiting := 0
 	for r, err := range t.runs(c.Context) {
 		if err != nil {
 			return err
@@ -211,9 +212,13 @@ func listApprovals(c *cli.Context, t *target) error {
 			if err := show(c, q, line); err != nil {
 				return err
 			}
+			waiting++
 		}
 	}
-	return nil
+	if waiting == 0 {
+		_, err = fmt.Fprintln(c.App.ErrWriter, "nothing waits for a human")
+	}
+	return err
 }
 
 // asked returns the question that a command is about.
