@@ -111,6 +111,13 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// called returns how many calls arrived.
+func (s *service) called() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls
+}
+
 func (s *service) host() string {
 	return strings.TrimPrefix(strings.TrimPrefix(s.URL, "http://"), "https://")
 }
@@ -263,8 +270,8 @@ func TestHTTPUntrustedServerIsNotReached(t *testing.T) {
 	_, err := run.Do(ctx, ticket)
 	var failed *runtime.Failed
 	var unknown x509.UnknownAuthorityError
-	if !errors.As(err, &failed) || failed.Class != evidence.ToolUnavailable || !errors.As(err, &unknown) || s.calls != 0 {
-		t.Errorf("%v, %d calls", err, s.calls)
+	if !errors.As(err, &failed) || failed.Class != evidence.ToolUnavailable || !errors.As(err, &unknown) || s.called() != 0 {
+		t.Errorf("%v, %d calls", err, s.called())
 	}
 }
 
@@ -322,7 +329,7 @@ func TestHTTPHosts(t *testing.T) {
 		{name: "loopback by name, allowed", hosts: []tools.Host{{Name: "t.example:" + port, Plain: true, Addresses: []netip.Prefix{netip.PrefixFrom(loop, 32)}}}, url: "http://T.example:" + port, addrs: []string{"::1", "127.0.0.1"}, ok: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			before := s.calls + elsewhere.calls
+			before := s.called() + elsewhere.called()
 			resolved := 0
 			tool := s.tool(t, func(cfg *tools.HTTPConfig) {
 				cfg.URL, cfg.Hosts, cfg.Spec.Params = "", c.hosts, nil
@@ -348,7 +355,7 @@ func TestHTTPHosts(t *testing.T) {
 			if (err == nil) != c.ok || !c.ok && (!errors.As(err, &failed) || failed.Class != c.class) {
 				t.Errorf("%v", err)
 			}
-			if called := s.calls+elsewhere.calls > before; called != c.ok {
+			if called := s.called()+elsewhere.called() > before; called != c.ok {
 				t.Errorf("called: %v", called)
 			}
 			w.Sound(run.ID())
@@ -436,7 +443,7 @@ func TestHTTPConfigRefused(t *testing.T) {
 	s := newService(t, nil)
 	for _, queue := range []string{"..", ".", ""} {
 		_, err := s.tool(t, nil).Call(ctx, &runtime.Call{Key: "k", Input: fmt.Appendf(nil, `{"queue":%q}`, queue)})
-		if f := runtime.Classify(err); f.Class != evidence.InvalidToolPayload || s.calls != 0 {
+		if f := runtime.Classify(err); f.Class != evidence.InvalidToolPayload || s.called() != 0 {
 			t.Errorf("%q in a path: %v", queue, err)
 		}
 	}
@@ -451,7 +458,7 @@ func TestDenied(t *testing.T) {
 	s := newService(t, nil)
 	run := open(t, w.Runtime(s.tool(t, nil)))
 	var denied *runtime.Denied
-	if _, err := run.Do(ctx, ticket); !errors.As(err, &denied) || s.calls != 0 {
+	if _, err := run.Do(ctx, ticket); !errors.As(err, &denied) || s.called() != 0 {
 		t.Error(err)
 	}
 	w.Sound(run.ID())
@@ -471,8 +478,8 @@ func TestHTTPNothingRepeatsByItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	var doubt *runtime.InDoubt
-	if _, err := run.Do(ctx, runtime.Action{Step: "again", Tool: "ticket", Input: ticket.Input}); !errors.As(err, &doubt) || s.calls != 2 {
-		t.Errorf("%v, %d calls", err, s.calls)
+	if _, err := run.Do(ctx, runtime.Action{Step: "again", Tool: "ticket", Input: ticket.Input}); !errors.As(err, &doubt) || s.called() != 2 {
+		t.Errorf("%v, %d calls", err, s.called())
 	}
 	w.Sound(run.ID())
 }
@@ -490,7 +497,7 @@ func TestHTTPRedirectToPlain(t *testing.T) {
 		cfg.TLS = s.Client().Transport.(*http.Transport).TLSClientConfig
 	})
 	_, err := tool.Call(ctx, &runtime.Call{Key: "k", Input: ticket.Input})
-	if f := runtime.Classify(err); f.Class != evidence.ToolFailed || s.calls != 1 || plain.calls != 0 {
-		t.Errorf("%v, %d and %d calls", err, s.calls, plain.calls)
+	if f := runtime.Classify(err); f.Class != evidence.ToolFailed || s.called() != 1 || plain.called() != 0 {
+		t.Errorf("%v, %d and %d calls", err, s.called(), plain.called())
 	}
 }
