@@ -130,15 +130,7 @@ func (s *stepper) classify(err error) *Failure {
 // executed writes the outcome of an attempt, and what is done about it.
 func (s *stepper) executed(ctx context.Context, body *evidence.Execution, out *Output, failure *Failure) error {
 	var payloads []evidence.Payload
-	seal := func(media string, data []byte) (*evidence.Commitment, error) {
-		p, err := s.rt.seal(media, data)
-		if err != nil {
-			return nil, err
-		}
-		payloads = append(payloads, *p)
-		c := p.Commitment()
-		return &c, nil
-	}
+	seal := s.rt.sealInto(&payloads)
 	var err error
 	switch {
 	case failure != nil:

@@ -66,28 +66,19 @@ func (r *Run) Decide(ctx context.Context, name string, model Reasoner, question 
 	}
 	body := &evidence.Decision{Step: name, Model: model.Model(), Context: context, Cost: thought.Cost}
 	var payloads []evidence.Payload
-	seal := func(media string, data []byte) (evidence.Commitment, error) {
-		p, err := r.rt.seal(media, data)
-		if err != nil {
-			return evidence.Commitment{}, err
-		}
-		payloads = append(payloads, *p)
-		return p.Commitment(), nil
+	seal := r.rt.sealInto(&payloads)
+	if body.Question, err = seal(mediaJSON, question); err != nil {
+		return nil, err
 	}
-	asked, err := seal(mediaJSON, question)
+	choice, err := seal(mediaJSON, thought.Choice)
 	if err != nil {
 		return nil, err
 	}
-	body.Question = &asked
-	if body.Choice, err = seal(mediaJSON, thought.Choice); err != nil {
-		return nil, err
-	}
+	body.Choice = *choice
 	if thought.Rationale != "" {
-		why, err := seal(mediaText, []byte(thought.Rationale))
-		if err != nil {
+		if body.Rationale, err = seal(mediaText, []byte(thought.Rationale)); err != nil {
 			return nil, err
 		}
-		body.Rationale = &why
 	}
 	r.mu.Lock()
 	placed, err := r.write(ctx, draft{body: body, actor: r.agent, payloads: payloads})

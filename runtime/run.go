@@ -204,15 +204,7 @@ func (r *Run) open(ctx context.Context, o *openOptions) error {
 		Principal: o.principal, Subject: o.subject, Task: o.task, Budget: o.budget, Runtime: r.rt.cfg.Actor, Parent: o.parent,
 	}
 	var payloads []evidence.Payload
-	keep := func(media string, data []byte) (*evidence.Commitment, error) {
-		p, err := r.rt.seal(media, data)
-		if err != nil {
-			return nil, err
-		}
-		payloads = append(payloads, *p)
-		c := p.Commitment()
-		return &c, nil
-	}
+	keep := r.rt.sealInto(&payloads)
 	var err error
 	if o.intent != "" {
 		if body.Intent, err = keep(mediaText, []byte(o.intent)); err != nil {

@@ -210,6 +210,20 @@ func (rt *Runtime) seal(media string, data []byte) (*evidence.Payload, error) {
 	return p, nil
 }
 
+// sealInto returns a function that seals a payload, adds it to a record's and
+// returns its commitment.
+func (rt *Runtime) sealInto(payloads *[]evidence.Payload) func(media string, data []byte) (*evidence.Commitment, error) {
+	return func(media string, data []byte) (*evidence.Commitment, error) {
+		p, err := rt.seal(media, data)
+		if err != nil {
+			return nil, err
+		}
+		*payloads = append(*payloads, *p)
+		c := p.Commitment()
+		return &c, nil
+	}
+}
+
 const (
 	mediaJSON = "application/json"
 	mediaText = "text/plain"
