@@ -22,7 +22,8 @@ type Ledger interface {
 	// Run yields the records of a run in log order; none for a run that there
 	// is not.
 	Run(ctx context.Context, run evidence.RunID) iter.Seq2[evidence.Placed, error]
-	// PutPayloads stores payloads beside the log, durably.
+	// PutPayloads stores payloads beside the log. They are durable before any
+	// record is that is submitted after it returned.
 	PutPayloads(ctx context.Context, payloads []evidence.Payload) ([]evidence.Commitment, error)
 	// ReadPayload returns what was stored under a commitment: ledger.ErrErased
 	// or ledger.ErrNoPayload where it is not there.
@@ -40,6 +41,11 @@ type Ledger interface {
 type Embedded struct{ *ledger.Ledger }
 
 var _ Ledger = Embedded{}
+
+// PutPayloads implements [Ledger].
+func (e Embedded) PutPayloads(ctx context.Context, payloads []evidence.Payload) ([]evidence.Commitment, error) {
+	return e.PutPayloadsAhead(ctx, payloads)
+}
 
 // ReadPayload implements [Ledger].
 func (e Embedded) ReadPayload(ctx context.Context, commit evidence.Digest) (*evidence.Payload, error) {

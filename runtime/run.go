@@ -303,9 +303,8 @@ const writeTries = 8
 // write makes the next record of the line. It returns once record and payloads
 // are durable. r.mu is held.
 //
-// Payloads become durable while the record does: if we crash in between, the log
-// may hold a record whose payload is not there. Nobody was told of it, and who
-// resumes the run finds an authorization without an outcome: a doubt like any.
+// A record is never durable without its payloads: who resumes the run needs them
+// to go on.
 func (r *Run) write(ctx context.Context, d draft) (evidence.Placed, error) {
 	if r.lost != nil {
 		return evidence.Placed{}, r.lost
@@ -318,21 +317,12 @@ func (r *Run) write(ctx context.Context, d draft) (evidence.Placed, error) {
 	}
 	// From here on the record may stand: whether it does has to be known.
 	ctx = context.WithoutCancel(ctx)
-	stored := make(chan error, 1)
 	if len(d.payloads) > 0 {
-		go func() {
-			_, err := r.rt.cfg.Ledger.PutPayloads(ctx, d.payloads)
-			stored <- err
-		}()
-	} else {
-		stored <- nil
+		if _, err := r.rt.cfg.Ledger.PutPayloads(ctx, d.payloads); err != nil {
+			return evidence.Placed{}, fmt.Errorf("run %q: payloads: %w", r.key, err)
+		}
 	}
-	placed, err := r.append(ctx, &d)
-	if storeErr := <-stored; storeErr != nil && err == nil {
-		err = fmt.Errorf("run %q: payloads: %w", r.key, storeErr)
-		r.lost = &RunError{r.id, r.key, RunUnknown, err}
-	}
-	return placed, err
+	return r.append(ctx, &d)
 }
 
 func (r *Run) append(ctx context.Context, d *draft) (evidence.Placed, error) {
