@@ -328,7 +328,7 @@ func describe(key []byte) string {
 	case rowErased:
 		return "erasure of " + evidence.Digest(rest).String()
 	}
-	name := map[byte]string{fieldActor: "actor", fieldAction: "action", fieldKind: "kind", fieldMinute: "minute", fieldHour: "hour"}[rest[0]]
+	name := map[byte]string{fieldActor: "actor", fieldAction: "action", fieldKind: "kind", fieldParent: "parent", fieldMinute: "minute", fieldHour: "hour"}[rest[0]]
 	if isTime(rest[0]) {
 		return fmt.Sprintf("%s %x", name, rest[1:])
 	}
