@@ -2,7 +2,9 @@ package audit
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
+	"strings"
 
 	"ledgerd/evidence"
 )
@@ -235,11 +237,28 @@ func (j *judgement) refuted() Decision {
 	weak := j.records(func(i int) bool {
 		return j.items[i].out.state == done && j.items[i].out.source.Strength() < j.possible && j.best(i, 0) != no
 	})
-	why := "there is no evidence of what it asks for"
+	why := "there is no evidence of what it asks for" + j.missing(short)
 	if len(weak) > 0 {
 		why = "only reported: the evidence has a weaker source than is asked for"
 	}
 	return Decision{Result: evidence.Unsupported, Records: weak, Why: why}
+}
+
+// missing names the first few actions that are short.
+func (j *judgement) missing(short map[int]bool) string {
+	var names []string
+	for e, x := range j.expects {
+		if short[e] && !slices.Contains(names, x.Action) {
+			names = append(names, x.Action)
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return ""
+	case len(names) > 3:
+		names = append(names[:3], fmt.Sprintf("%d more", len(names)-3))
+	}
+	return ": " + strings.Join(names, ", ")
 }
 
 func (j *judgement) doubtful(i int) bool {

@@ -141,18 +141,21 @@ func (r *Run) checkpoint(p place, b *evidence.Checkpoint) []Finding {
 		r.points = b.Sequence
 		return found
 	}
-	happened := make(map[evidence.ID]bool, len(r.since))
+	// How often: a log that holds one record twice says twice that it happened.
+	happened := make(map[evidence.ID]int, len(r.since))
 	for _, id := range r.since {
-		happened[id] = true
+		happened[id]++
 	}
 	for _, id := range b.Covers {
-		if !happened[id] {
+		if happened[id] == 0 {
 			found = append(found, p.broken(RuleResume, ReasonCovers, "covers to name executions and settlements since the checkpoint before", "%s", id))
+			continue
 		}
-		delete(happened, id)
+		happened[id]--
 	}
 	for _, id := range r.since {
-		if happened[id] {
+		if happened[id] > 0 {
+			happened[id] = 0
 			found = append(found, p.broken(RuleResume, ReasonCovers, "covers to name every execution and settlement since the checkpoint before", "no word of %s", id))
 		}
 	}

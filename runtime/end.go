@@ -47,6 +47,31 @@ func (r *Run) End(ctx context.Context, end evidence.End, reason string) error {
 	return err
 }
 
+// Finish ends the run by what its work came to, and gives the lease back: nil ends
+// it like [Run.Close]; what was denied stops it, what failed for good, and a claim
+// that the evidence does not support, ends it as failed. It stays open where a
+// human or a tool is waited for, where something is in doubt, and where another
+// error says nothing about the work. It returns the error that it was given, with
+// its own.
+func (r *Run) Finish(ctx context.Context, why error) error {
+	if why == nil {
+		return r.Close(ctx)
+	}
+	defer r.release(ctx)
+	var denied *Denied
+	var failed *Failed
+	var unsupported *Unsupported
+	switch {
+	case errors.As(why, &denied):
+		return errors.Join(why, r.End(ctx, evidence.Stopped, string(evidence.PermissionDenied)))
+	case errors.As(why, &failed):
+		return errors.Join(why, r.End(ctx, evidence.Failed, string(failed.Class)))
+	case errors.As(why, &unsupported):
+		return errors.Join(why, r.End(ctx, evidence.Failed, string(evidence.ClaimUnsupported)))
+	}
+	return why
+}
+
 // MaxState is the size in bytes of the largest state that a checkpoint takes.
 const MaxState = 1 << 20
 

@@ -227,7 +227,7 @@ func (r *Run) open(ctx context.Context, o *openOptions) error {
 		}
 	}
 	if r.rt.cfg.Contracts != nil {
-		c, err := r.rt.cfg.Contracts(o.task)
+		c, err := r.rt.cfg.Contracts(o.task, o.input)
 		if err != nil {
 			return fmt.Errorf("run %q: the contract for task %q: %w", r.key, o.task, err)
 		}

@@ -30,9 +30,10 @@ type Config struct {
 	// by the tool's name and class.
 	Rules     Rules
 	ToolRules map[string]Rules
-	// Contracts chooses the contract of a run by its task type, as the operator
-	// has it; nil, or a nil contract: none. An agent has no say in it.
-	Contracts func(task string) (*Contract, error)
+	// Contracts chooses the contract of a run by its task type and its structured
+	// input, as the operator has it; nil, or a nil contract: none. An agent has
+	// no say in it.
+	Contracts func(task string, input []byte) (*Contract, error)
 	// Notify tells humans that something waits for them. It must not block; what
 	// it says is not evidence. It may be nil.
 	Notify func(Notice)

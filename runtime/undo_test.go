@@ -145,3 +145,47 @@ func TestDenialIsEscalated(t *testing.T) {
 	}
 	w.Sound(quiet.ID())
 }
+
+// A run ends as what its work came to.
+func TestFinish(t *testing.T) {
+	w := runtimetest.New(t)
+	w.Permit = runtime.PermitterFunc(func(_ context.Context, r *runtime.PermissionRequest) (runtime.Permission, error) {
+		return map[string]runtime.Permission{
+			"deny": {Effect: evidence.Deny}, "ask": {Effect: evidence.Escalate, Team: runtimetest.Team},
+		}[r.Step], nil
+	})
+	fail := runtime.NewFunc(runtime.Spec{Name: "email", Action: "send_email"}, func(context.Context, *runtime.Call, mail) (sent, error) {
+		return sent{}, errors.New("no")
+	})
+	rt := w.Runtime(fail)
+	lie := &runtime.Result{Step: "notify", Action: "send_email"}
+	for name, c := range map[string]struct {
+		work func(*runtime.Run) error
+		want string
+	}{
+		"denied":      {func(r *runtime.Run) error { _, err := runtime.Do(ctx, r, "deny", fail, mail{}); return err }, "stopped permission_denied"},
+		"waiting":     {func(r *runtime.Run) error { _, err := runtime.Do(ctx, r, "ask", fail, mail{}); return err }, ""},
+		"unsupported": {func(r *runtime.Run) error { _, err := r.Summarize(ctx, "done", lie); return err }, "failed claim_unsupported"},
+		"supported":   {func(r *runtime.Run) error { _, err := r.Summarize(ctx, "nothing to do"); return err }, "completed "},
+		"other":       {func(*runtime.Run) error { return errors.New("the network is down") }, ""},
+		"nothing":     {func(*runtime.Run) error { return nil }, ""},
+	} {
+		run := openAs(t, rt, name)
+		why := c.work(run)
+		if err := run.Finish(ctx, why); !errors.Is(err, why) {
+			t.Errorf("%s: %v, want %v", name, err, why)
+		}
+		end := ""
+		for _, p := range w.Records(run.ID()) {
+			if b, ok := p.Record.Body.(*evidence.RunClosed); ok {
+				end = string(b.End) + " " + b.Reason
+			}
+		}
+		if end != c.want {
+			t.Errorf("%s: ended as %q, want %q", name, end, c.want)
+		}
+		if err := w.Ledger.Lease(ctx, run.ID(), "another", time.Minute, false); err != nil {
+			t.Errorf("%s: its lease is kept: %v", name, err)
+		}
+	}
+}

@@ -142,8 +142,10 @@ func TestStarter(t *testing.T) {
 		{"support-agent", "issue_refund", `{}`, evidence.Escalate, "refund-above-limit"},
 		{"support-agent", "issue_refund", `{"amount_cents":"1"}`, evidence.Escalate, "refund-above-limit"},
 		{"support-agent", "issue_refund", `{"amount_cents":-1}`, evidence.Deny, "refund-not-negative"},
-		{"support-agent", "send_email", `{"to":"eve@customers.example"}`, evidence.Allow, "support-answers"},
-		{"support-agent", "send_email", `{"to":"eve@elsewhere.example"}`, evidence.Escalate, "mail-stays-with-customers"},
+		{"support-agent", "send_email", `{"to":["alice"]}`, evidence.Allow, "support-answers"},
+		{"support-agent", "send_email", `{"to":["alice","eve@elsewhere.example"]}`, evidence.Escalate, "mail-stays-with-the-customer"},
+		{"support-agent", "send_email", `{}`, evidence.Escalate, "mail-stays-with-the-customer"},
+		{"support-agent", "send_email", `{"to":[]}`, evidence.Allow, "support-answers"},
 	} {
 		r := refund(c.input)
 		r.Principal, r.Action = c.principal, c.action

@@ -9,7 +9,6 @@ package support
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -72,12 +71,10 @@ func (d *Desk) Work(ctx context.Context, c Complaint, options ...runtime.Option)
 	if err != nil {
 		return nil, err
 	}
-	defer run.Close(ctx)
 	summary, err := d.handle(ctx, run, c)
-	if err != nil {
-		return nil, giveUp(ctx, run, err)
-	}
-	return summary, nil
+	// What was denied, or failed, ends the run. One that waits for a human stays
+	// open, and so does one of which nobody knows what happened.
+	return summary, run.Finish(ctx, err)
 }
 
 // handle is the work itself. Each step is recorded before the next begins; one
@@ -111,7 +108,7 @@ func (d *Desk) handle(ctx context.Context, run *runtime.Run, c Complaint) (*runt
 	if plan.Reply != "" {
 		res, err := runtime.Do(ctx, run, "reply", d.mail, tools.Mail{
 			To: []string{c.Email}, Subject: "Your complaint " + c.ID, Text: plan.Reply,
-		})
+		}, runtime.BecauseOf(run.Decision("plan")))
 		if err != nil {
 			return nil, err
 		}
@@ -121,30 +118,13 @@ func (d *Desk) handle(ctx context.Context, run *runtime.Run, c Complaint) (*runt
 	return run.Summarize(ctx, plan.Done, done...)
 }
 
-// giveUp ends a run that cannot come to a good end, and returns why. One that
-// waits for a human, or of which nobody knows what happened, stays open.
-func giveUp(ctx context.Context, run *runtime.Run, why error) error {
-	var denied *runtime.Denied
-	var failed *runtime.Failed
-	var unsupported *runtime.Unsupported
-	switch {
-	case errors.As(why, &denied):
-		return errors.Join(why, run.End(ctx, evidence.Stopped, string(evidence.PermissionDenied)))
-	case errors.As(why, &failed):
-		return errors.Join(why, run.End(ctx, evidence.Failed, string(failed.Class)))
-	case errors.As(why, &unsupported):
-		return errors.Join(why, run.End(ctx, evidence.Failed, string(evidence.ClaimUnsupported)))
-	}
-	return why
-}
-
 // do does a step with a tool whose input is JSON of any form.
 func do(ctx context.Context, run *runtime.Run, step string, tool runtime.Tool, in any) (*runtime.Result, error) {
 	input, err := json.Marshal(in, json.Deterministic(true))
 	if err != nil {
 		return nil, err
 	}
-	return run.Do(ctx, runtime.Action{Step: step, Tool: tool.Spec().Name, Input: input})
+	return run.Do(ctx, runtime.Action{Step: step, Tool: tool.Spec().Name, Input: input, Decision: run.Decision("plan")})
 }
 
 // key names the run that is about a complaint: whoever opens it under the same key

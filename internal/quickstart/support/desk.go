@@ -80,8 +80,8 @@ func (d *Desk) Run(c Complaint) evidence.RunID { return d.runtime.RunID(c.key())
 
 // contracts reads what the operator wants done for a type of task. The agent has
 // no say in it.
-func contracts(dir string) func(task string) (*runtime.Contract, error) {
-	return func(task string) (*runtime.Contract, error) {
+func contracts(dir string) func(task string, input []byte) (*runtime.Contract, error) {
+	return func(task string, _ []byte) (*runtime.Contract, error) {
 		document, err := fs.ReadFile(os.DirFS(dir), task+".json")
 		if err != nil {
 			return nil, err
