@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"ledgerd/audit"
 	"ledgerd/checkpoint"
 	"ledgerd/evidence"
@@ -24,6 +26,9 @@ type Run struct {
 	key    string
 	agent  string // who acts
 	holder string // of the lease
+
+	span  *span             // from Open to Close; nil: nothing is traced
+	outer trace.SpanContext // that of who called Open
 
 	steps  keyedMutex // one goroutine at a time goes through a step
 	budget *account
@@ -164,11 +169,14 @@ func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Ru
 	if o.principal == "" {
 		o.principal = o.agent
 	}
+	ctx = r.runSpan(ctx, &o)
 	if err := r.lease(ctx, rt.cfg.Lease, o.takeOver, true); err != nil {
+		r.span.done(err)
 		return nil, err
 	}
 	if err := r.take(ctx, &o); err != nil {
 		r.release(ctx)
+		r.span.done(err)
 		return nil, err
 	}
 	return r, nil
@@ -318,6 +326,7 @@ func (r *Run) write(ctx context.Context, d draft) (evidence.Placed, error) {
 	}
 	// From here on the record may stand: whether it does has to be known.
 	ctx = context.WithoutCancel(ctx)
+	d.ext = r.rt.traced(ctx, d.ext)
 	stored := make(chan error, 1)
 	if len(d.payloads) > 0 {
 		go func() {
@@ -331,6 +340,9 @@ func (r *Run) write(ctx context.Context, d draft) (evidence.Placed, error) {
 	if storeErr := <-stored; storeErr != nil && err == nil {
 		err = fmt.Errorf("run %q: payloads: %w", r.key, storeErr)
 		r.lost = &RunError{r.id, r.key, RunUnknown, err}
+	}
+	if err == nil {
+		r.rt.recorded(ctx, placed)
 	}
 	return placed, err
 }
