@@ -26,6 +26,7 @@ var order = [][]string{
 	{"ledger"},
 	{"handoff"},
 	{"runtime", "runtime/policy", "runtime/tools", "runtime/runtimetest"},
+	{"internal/telemetry"},
 	{"internal/api"},
 	{"client"},
 	{"internal/server"},
@@ -105,9 +106,11 @@ func TestImportsPointUpwards(t *testing.T) {
 // to the rest is bounded.
 func TestOneOwner(t *testing.T) {
 	owners := map[string][]string{
-		"github.com/cockroachdb/pebble/v2": {"ledgerd/ledger/pebblestore"},
-		"github.com/go-jose/go-jose/v4":    {"ledgerd/evidence"},
-		"github.com/cedar-policy/cedar-go": {"ledgerd/runtime/policy"},
+		"github.com/cockroachdb/pebble/v2":   {"ledgerd/ledger/pebblestore"},
+		"github.com/go-jose/go-jose/v4":      {"ledgerd/evidence"},
+		"github.com/cedar-policy/cedar-go":   {"ledgerd/runtime/policy"},
+		"go.opentelemetry.io/otel/sdk":       {"ledgerd/internal/telemetry"},
+		"go.opentelemetry.io/otel/exporters": {"ledgerd/internal/telemetry"},
 	}
 	for _, p := range list(t, "./...") {
 		for _, imp := range p.Imports {

@@ -33,7 +33,7 @@ func (s *stepper) call(p *checkpoint.Plan) *Call {
 //
 // If we crash before the record is durable, the authorization stands without an
 // outcome, and who resumes the run finds it in doubt.
-func (s *stepper) attempt(ctx context.Context, p *checkpoint.Plan) error {
+func (s *stepper) attempt(ctx context.Context, p *checkpoint.Plan) (err error) {
 	auth := p.Action.Authorization
 	if err := s.speaks(ctx); err != nil {
 		return err
@@ -42,10 +42,13 @@ func (s *stepper) attempt(ctx context.Context, p *checkpoint.Plan) error {
 	s.mu.Lock()
 	delete(s.begun, auth)
 	s.mu.Unlock()
+	call := s.call(p)
+	ctx, span := s.toolSpan(ctx, call)
 	body := &evidence.Execution{
 		Authorization: auth, Action: p.Action.Record.Action, Resource: p.Action.Record.Resource, Tool: p.Action.Record.Tool,
 		Input: p.Action.Record.Input, Attempt: int64(p.Action.Attempts) + 1, Source: evidence.SourceRuntime,
 	}
+	defer func() { span.executed(body, s.err, err) }()
 	estimate := attemptEstimate(s.reg.spec.Estimate, p.Action.Attempts == 0)
 	if err := s.budget.reserve(estimate, s.rt.cfg.Clock.Now()); err != nil {
 		body.Status = evidence.StatusNotRun
@@ -63,7 +66,7 @@ func (s *stepper) attempt(ctx context.Context, p *checkpoint.Plan) error {
 		return errors.Join(err, s.executed(context.WithoutCancel(ctx), body, nil, &Failure{Class: evidence.ToolUnavailable, Err: err, NotRun: true}))
 	}
 	began := s.rt.cfg.Clock.Now()
-	out, err := s.invoke(ctx, timeout, s.call(p))
+	out, err := s.invoke(ctx, timeout, call)
 	took := max(0, s.rt.cfg.Clock.Now().Sub(began).Milliseconds())
 	body.TookMS = &took
 	var failure *Failure
@@ -270,7 +273,9 @@ var errToolChanged = errors.New("the tool's description is not the one that was 
 // settle finds out about a doubt: by the tool's probe, else by the same call
 // under the same key where the tool is idempotent and no attempt is recorded,
 // else a human is asked.
-func (s *stepper) settle(ctx context.Context, p *checkpoint.Plan) error {
+func (s *stepper) settle(ctx context.Context, p *checkpoint.Plan) (err error) {
+	ctx, span := s.partSpan(ctx, "settle")
+	defer func() { span.done(err) }()
 	var cause error
 	if prober, ok := s.reg.tool.(Prober); ok {
 		f, err := s.probe(ctx, prober, p)
@@ -316,7 +321,9 @@ func (s *stepper) probe(ctx context.Context, t Prober, p *checkpoint.Plan) (*Fin
 }
 
 // await asks a tool that accepted a call whether it has finished.
-func (s *stepper) await(ctx context.Context, p *checkpoint.Plan) error {
+func (s *stepper) await(ctx context.Context, p *checkpoint.Plan) (err error) {
+	ctx, span := s.partSpan(ctx, "settle")
+	defer func() { span.done(err) }()
 	if prober, ok := s.reg.tool.(Prober); ok {
 		if f, err := s.probe(ctx, prober, p); err == nil {
 			return s.settled(ctx, p, evidence.ByProbe, f, evidence.ID{})

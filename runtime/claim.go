@@ -48,8 +48,10 @@ func (v *Verdict) Err() error {
 //
 // Whatever the verdict is, the claim stands. What may leave as a completion is
 // what [Run.Summarize] returns.
-func (r *Run) Claim(ctx context.Context, text string, results ...Evidenced) (*Claim, error) {
+func (r *Run) Claim(ctx context.Context, text string, results ...Evidenced) (made *Claim, err error) {
 	defer r.steps.lock("claim")()
+	ctx, span := r.recordSpan(ctx, "claim")
+	defer func() { span.done(err) }()
 	r.mu.Lock()
 	n := r.claims
 	known := r.state.Claims()
@@ -136,7 +138,9 @@ func (r *Run) replayClaim(ctx context.Context, id evidence.ID, text string) (*Cl
 
 // judge decides a claim over the records before it and records the verdict. r.mu
 // is held.
-func (r *Run) judge(ctx context.Context, claim evidence.ID) (*Verdict, error) {
+func (r *Run) judge(ctx context.Context, claim evidence.ID) (out *Verdict, err error) {
+	ctx, span := r.recordSpan(ctx, "verdict")
+	defer func() { span.judged(out, err) }()
 	payloads := &lazyPayloads{ctx: ctx, ledger: r.rt.cfg.Ledger}
 	v, err := audit.Judge(r.state.Run(), claim, "", payloads)
 	if err == nil {
@@ -160,7 +164,7 @@ func (r *Run) judge(ctx context.Context, claim evidence.ID) (*Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Verdict{ID: placed.ID, Result: v.Result, Document: document, claim: claim}
+	out = &Verdict{ID: placed.ID, Result: v.Result, Document: document, claim: claim}
 	for _, a := range v.Assertions {
 		if a.Result != evidence.Supported && a.Why != "" {
 			out.why = append(out.why, a.Why)
@@ -195,7 +199,9 @@ func (r *Run) unsupported(ctx context.Context, c *Claim) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	ctx, span := r.recordSpan(ctx, "escalate")
 	_, told, err := r.escalated(ctx, string(evidence.ClaimUnsupported), c.ID)
+	span.done(err)
 	if told && r.rt.cfg.Notify != nil {
 		r.rt.cfg.Notify(Notice{Run: r.id, Key: r.key, Team: r.rt.cfg.Team, Reason: string(evidence.ClaimUnsupported), Authorization: c.ID})
 	}

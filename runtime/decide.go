@@ -14,7 +14,8 @@ import (
 // Reasoner answers questions: a model, or a function in its place. It can do
 // nothing else: it holds no tool, no permission and no ledger.
 type Reasoner interface {
-	// Model names who answers: an identifier.
+	// Model names who answers: an identifier. A Reasoner that has a method
+	// Provider() string as well says by it, in traces, who serves the model.
 	Model() string
 	// Reason answers a question. An error is bad_reasoning: the question is put
 	// again, with nothing of the last try, as often as the rules say.
@@ -33,7 +34,12 @@ type Thought struct {
 	Choice    []byte // JSON
 	Rationale string // in the model's words; "": none
 	Cost      evidence.Amounts
+	Usage     Usage
 }
+
+// Usage is the tokens that a model counted on the way in and out, for traces. The
+// record has what the answer cost, under "tokens" in one sum. 0: not counted.
+type Usage struct{ InputTokens, OutputTokens int }
 
 // Decision is a recorded answer.
 type Decision struct {
@@ -45,8 +51,11 @@ type Decision struct {
 // Decide puts a question to a model and records the answer. The same name again
 // returns the recorded answer, and asks nobody. context names the records of the
 // context that the question was made from ([Run.Context]).
-func (r *Run) Decide(ctx context.Context, name string, model Reasoner, question []byte, context ...evidence.ID) (*Decision, error) {
+func (r *Run) Decide(ctx context.Context, name string, model Reasoner, question []byte, context ...evidence.ID) (made *Decision, err error) {
 	defer r.steps.lock("decision " + name)()
+	var thought *Thought
+	ctx, span := r.decisionSpan(ctx, name, model)
+	defer func() { span.decided(made, thought, err) }()
 	r.mu.Lock()
 	d, ok := r.state.Decision(name)
 	r.mu.Unlock()
@@ -60,7 +69,7 @@ func (r *Run) Decide(ctx context.Context, name string, model Reasoner, question 
 		}
 		return &Decision{d.ID, p.Data, true}, nil
 	}
-	thought, err := r.reason(ctx, name, model, question)
+	thought, err = r.reason(ctx, name, model, question)
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +146,7 @@ type ThoughtOf[Out any] struct {
 	Choice    Out
 	Rationale string
 	Cost      evidence.Amounts
+	Usage     Usage
 }
 
 // Model is a Reasoner made of a function with typed question and choice. Make one
@@ -168,7 +178,7 @@ func (m *Model[In, Out]) Reason(ctx context.Context, q *Question) (*Thought, err
 	if err != nil {
 		return nil, err
 	}
-	return &Thought{choice, t.Rationale, t.Cost}, nil
+	return &Thought{choice, t.Rationale, t.Cost, t.Usage}, nil
 }
 
 // Decide is [Run.Decide] for a typed model. It returns the choice.
@@ -221,6 +231,8 @@ func (r *Run) Context(ctx context.Context, sources ...Source) (evidence.ID, erro
 		payloads = append(payloads, *p)
 		body.Sources = append(body.Sources, evidence.ContextSource{Name: s.Name, Content: p.Commitment(), Evidence: s.Evidence})
 	}
+	ctx, span := r.recordSpan(ctx, "context")
 	placed, err := r.write(ctx, draft{body: body, actor: r.agent, payloads: payloads})
+	span.done(err)
 	return placed.ID, err
 }

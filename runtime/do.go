@@ -59,8 +59,11 @@ func (r *Run) Do(ctx context.Context, a Action) (*Result, error) {
 		a.Resource = reg.resourceOf(a.Input)
 	}
 	defer r.steps.lock(a.Step)()
+	ctx, span := r.stepSpan(ctx, &a, reg)
 	s := &stepper{Run: r, action: &a, reg: reg, input: a.Input}
-	return s.run(ctx)
+	res, err := s.run(ctx)
+	span.stepped(s, res, err)
+	return res, err
 }
 
 // stepper takes one step from what is recorded of it to what it comes to. The
@@ -175,8 +178,11 @@ func (s *stepper) gone(ctx context.Context, p *checkpoint.Plan, what string, err
 }
 
 // authorize asks for permission, and records the outcome.
-func (s *stepper) authorize(ctx context.Context, p *checkpoint.Plan) error {
-	body, err := s.draftAuthorization(ctx, p)
+func (s *stepper) authorize(ctx context.Context, p *checkpoint.Plan) (err error) {
+	var body *evidence.Authorization
+	ctx, span := s.partSpan(ctx, "permission")
+	defer func() { span.permitted(body, err) }()
+	body, err = s.draftAuthorization(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -296,21 +302,23 @@ func (s *stepper) fresh(authorization evidence.ID) bool {
 // useApproval repeats the authorization that a human approved. The permission is
 // checked again, for policies may have changed meanwhile. An approval of a tool
 // that is another one by now is worth nothing: it is asked for again.
-func (s *stepper) useApproval(ctx context.Context, p *checkpoint.Plan) error {
+func (s *stepper) useApproval(ctx context.Context, p *checkpoint.Plan) (err error) {
 	asked := p.Action.Record
 	if same, err := s.sameTool(ctx, asked); err != nil {
 		return err
 	} else if !same {
 		return s.authorize(ctx, p)
 	}
+	ctx, span := s.partSpan(ctx, "permission")
 	body := *asked
+	defer func() { span.permitted(&body, err) }()
 	body.Escalated, body.Approval, body.Decision = p.Action.Authorization, p.Approval, evidence.ID{}
 	body.Team, body.Policies, body.PolicySet, body.Errors = "", nil, nil, nil
 	permission := s.permit(ctx, true)
 	if permission.Effect == evidence.Escalate {
 		permission.Effect, permission.Team = evidence.Allow, ""
 	}
-	err := s.permitted(ctx, draft{body: &body, until: p.Answered.Until}, permission)
+	err = s.permitted(ctx, draft{body: &body, until: p.Answered.Until}, permission)
 	if errors.Is(err, errExpired) {
 		return nil // while the permission was checked: a human has to be asked again
 	}
@@ -424,7 +432,12 @@ func (s *stepper) result(ctx context.Context, p *checkpoint.Plan, replayed bool)
 func (s *stepper) escalate(ctx context.Context, reason string, about evidence.ID) (evidence.ID, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if id, ok := s.state.Escalation(about); ok {
+		return id, nil
+	}
+	ctx, span := s.partSpan(ctx, "escalate")
 	id, told, err := s.escalated(ctx, reason, about)
+	span.done(err)
 	if told {
 		s.notify(about, s.rt.cfg.Team, reason, s.input)
 	}

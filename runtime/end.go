@@ -19,6 +19,7 @@ func (r *Run) Close(ctx context.Context) error {
 	defer r.release(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer func() { r.span.done(r.lost) }()
 	if r.lost != nil || r.state.Run().Closed || ctx.Err() != nil {
 		return nil
 	}
@@ -30,7 +31,9 @@ func (r *Run) Close(ctx context.Context) error {
 	if !ok || v.Result != evidence.Supported && v.Result != evidence.NoContract || len(r.state.Run().InDoubt()) > 0 {
 		return nil
 	}
+	ctx, span := r.recordSpan(ctx, "close")
 	_, err := r.write(ctx, draft{body: &evidence.RunClosed{End: evidence.Completed}})
+	span.done(err)
 	return err
 }
 
@@ -43,7 +46,9 @@ func (r *Run) End(ctx context.Context, end evidence.End, reason string) error {
 	if doubts := r.state.Run().InDoubt(); len(doubts) > 0 && !r.state.Run().Closed {
 		return r.fail(RunInDoubt, "whether %s happened is not known (%s): settle it, then end the run", doubts[0].Action, doubts[0].ID)
 	}
+	ctx, span := r.recordSpan(ctx, "close")
 	_, err := r.write(ctx, draft{body: &evidence.RunClosed{End: end, Reason: reason}})
+	span.done(err)
 	return err
 }
 
@@ -97,7 +102,9 @@ func (r *Run) Checkpoint(ctx context.Context, name string, state any) error {
 	}
 	body := r.state.Next(name)
 	body.State = p.Commitment()
+	ctx, span := r.recordSpan(ctx, "checkpoint")
 	_, err = r.write(ctx, draft{body: body, actor: r.agent, payloads: []evidence.Payload{*p}})
+	span.done(err)
 	return err
 }
 
@@ -137,5 +144,8 @@ func (r *Run) Settle(ctx context.Context, step string, found Finding) error {
 		return fmt.Errorf("step %q: no tool %q is registered", step, p.Action.Record.Tool)
 	}
 	s := &stepper{Run: r, action: &Action{Step: step}, reg: reg}
-	return s.settled(ctx, &p, evidence.ByHuman, &found, evidence.ID{})
+	ctx, span := s.partSpan(ctx, "settle")
+	err := s.settled(ctx, &p, evidence.ByHuman, &found, evidence.ID{})
+	span.done(err)
+	return err
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"ledgerd/audit"
 	"ledgerd/checkpoint"
 	"ledgerd/evidence"
@@ -25,6 +27,9 @@ type Run struct {
 	agent  string // who acts
 	holder string // of the lease
 	parent *Run   // whose budget this one spends, too; nil: none
+
+	span  *span             // from Open to Close; nil: nothing is traced
+	outer trace.SpanContext // that of who called Open
 
 	steps  keyedMutex // one goroutine at a time goes through a step
 	budget *account
@@ -166,11 +171,14 @@ func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Ru
 	if o.principal == "" {
 		o.principal = o.agent
 	}
+	ctx = r.runSpan(ctx, &o)
 	if err := r.lease(ctx, rt.cfg.Lease, o.takeOver, true); err != nil {
+		r.span.done(err)
 		return nil, err
 	}
 	if err := r.take(ctx, &o); err != nil {
 		r.release(ctx)
+		r.span.done(err)
 		return nil, err
 	}
 	return r, nil
@@ -329,12 +337,17 @@ func (r *Run) write(ctx context.Context, d draft) (evidence.Placed, error) {
 	}
 	// From here on the record may stand: whether it does has to be known.
 	ctx = context.WithoutCancel(ctx)
+	d.ext = r.rt.traced(ctx, d.ext)
 	if len(d.payloads) > 0 {
 		if _, err := r.rt.cfg.Ledger.PutPayloads(ctx, d.payloads); err != nil {
 			return evidence.Placed{}, fmt.Errorf("run %q: payloads: %w", r.key, err)
 		}
 	}
-	return r.append(ctx, &d)
+	placed, err := r.append(ctx, &d)
+	if err == nil {
+		r.rt.recorded(ctx, placed)
+	}
+	return placed, err
 }
 
 func (r *Run) append(ctx context.Context, d *draft) (evidence.Placed, error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.opentelemetry.io/otel/trace"
 
 	"ledgerd/evidence"
 )
@@ -43,7 +44,11 @@ type Config struct {
 	// Lease is how long a driver may be silent before another may take its run
 	// over: 30 s if 0. Around a call it is as long as the tool's timeout, and
 	// more.
-	Lease  time.Duration
+	Lease time.Duration
+	// Tracer makes OpenTelemetry spans of runs, decisions, permission checks and
+	// calls of tools; each record then names its span under ext (dev.ledgerd.trace).
+	// nil: nothing is traced, and the global provider not asked.
+	Tracer trace.TracerProvider
 	Clock  Clock     // the system's if nil
 	Random io.Reader // of salts; crypto/rand's if nil
 }
@@ -92,8 +97,9 @@ func (systemClock) Sleep(ctx context.Context, d time.Duration) error {
 
 // A Runtime governs runs. Its methods may be called from any goroutine.
 type Runtime struct {
-	cfg   Config
-	tools map[string]*registered
+	cfg    Config
+	tools  map[string]*registered
+	tracer trace.Tracer // nil: nothing is traced
 
 	mu        sync.Mutex
 	documents map[[32]byte]*evidence.Commitment // policy sets and tool descriptions that were stored
@@ -129,7 +135,10 @@ func New(cfg Config) (*Runtime, error) {
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
 	}
-	rt := &Runtime{cfg: cfg, tools: make(map[string]*registered), documents: make(map[[32]byte]*evidence.Commitment)}
+	rt := &Runtime{
+		cfg: cfg, tools: make(map[string]*registered), tracer: newTracer(cfg.Tracer),
+		documents: make(map[[32]byte]*evidence.Commitment),
+	}
 	for _, t := range cfg.Tools {
 		reg, err := register(t)
 		if err != nil {

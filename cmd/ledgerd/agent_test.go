@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
 
 	"ledgerd/evidence"
 	"ledgerd/internal/datadir"
@@ -32,6 +33,7 @@ func agent(ts *testscript.TestScript, neg bool, args []string) {
 		return "paid", nil
 	})
 	rt, err := runtime.New(runtime.Config{
+		Tracer: sdk.NewTracerProvider(),
 		Ledger: runtime.Embedded{Ledger: l.Ledger}, Origin: l.Origin(), Actor: "runtime", Key: key, Tools: []runtime.Tool{pay},
 		Permit: runtime.PermitterFunc(func(context.Context, *runtime.PermissionRequest) (runtime.Permission, error) {
 			return runtime.Permission{Effect: evidence.Escalate, Mode: evidence.Enforce, Team: "finance", Policies: []string{"large-payment"}}, nil

@@ -17,6 +17,7 @@ import (
 
 	"ledgerd/internal/datadir"
 	"ledgerd/internal/server"
+	"ledgerd/internal/telemetry"
 	"ledgerd/ledger/pebblestore"
 	"ledgerd/ledger/tlog"
 )
@@ -62,6 +63,10 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	tracing, err := telemetry.Setup(c.Context, version(), log)
+	if err != nil {
+		return err
+	}
 	metrics := server.NewMetrics()
 	fatal := make(chan error, 1)
 	l, err := d.Ledger(c.Context, datadir.Options{
@@ -88,11 +93,24 @@ func serve(c *cli.Context) error {
 
 	err = serveUntil(c.Context, l, fatal, func(ctx context.Context) error { return s.Serve(ctx, ln, secure, c.Duration("grace")) })
 	if err == nil {
+		flush(tracing, log)
 		err = errors.Join(l.Close(), d.Withdraw())
 		log.Info("stopped", "size", l.Head().Size)
 	}
 	return err
 }
+
+// flush sends the spans that are still here. They are no evidence: what cannot be
+// sent in time is lost, and nothing fails by it.
+func flush(tracing *telemetry.Tracing, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	if err := tracing.Shutdown(ctx); err != nil {
+		log.Warn("traces", "error", err)
+	}
+}
+
+const flushTime = 5 * time.Second
 
 // answerTime is for writers to hear, after the log has died, what became of
 // their records.

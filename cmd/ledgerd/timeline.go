@@ -17,6 +17,7 @@ import (
 	"ledgerd/internal/report"
 	"ledgerd/internal/server"
 	"ledgerd/ledger"
+	"ledgerd/runtime"
 )
 
 // The columns of a timeline.
@@ -32,6 +33,7 @@ type moment struct {
 	api.Record
 	Column string `json:"column"`
 	Says   string `json:"says"`
+	Trace  string `json:"trace,omitempty"` // ID, where the record names one
 
 	kind string
 }
@@ -76,6 +78,7 @@ func (t *target) moment(ctx context.Context, p *evidence.Placed) (m moment, err 
 		}
 	}
 	m = moment{Record: server.Record(p), Column: ended, kind: string(p.Record.Kind)}
+	m.Trace, _ = runtime.TraceOf(p.Record)
 	switch b := p.Record.Body.(type) {
 	case *evidence.RunOpened:
 		say("%s, by %s for %s", b.Task, p.Record.Actor, b.Principal)
