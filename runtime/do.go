@@ -74,6 +74,7 @@ type stepper struct {
 	err    error             // of the last attempt, where this driver made it
 	output *evidence.Payload // of the last attempt, where this driver made it
 	asked  bool              // what stands beside the line was read since this step began
+	ext    evidence.Object   // of its authorizations
 }
 
 func (s *stepper) plan() checkpoint.Plan {
@@ -120,7 +121,7 @@ func (s *stepper) run(ctx context.Context) (*Result, error) {
 		case checkpoint.Settle:
 			if s.fresh(p.Action.Authorization) {
 				err = s.attempt(ctx, &p)
-			} else {
+			} else if err = s.overBy(); err == nil {
 				err = s.settle(ctx, &p)
 			}
 		case checkpoint.Await:
@@ -269,7 +270,7 @@ func (s *stepper) record(ctx context.Context, d draft, errs []string) error {
 		body.Errors = &c
 		d.payloads = append(d.payloads, *e)
 	}
-	d.actor = s.agent
+	d.actor, d.ext = s.agent, s.ext
 	s.mu.Lock()
 	placed, err := s.write(ctx, d)
 	if err == nil {

@@ -36,6 +36,10 @@ type Run struct {
 	lost   error                // why nothing more can be written: the run is somebody else's, or nobody knows
 	body   *evidence.RunOpened
 	opened evidence.Time
+	driven evidence.Object                // ext of the record by which a driver took the run last
+	held   map[attemptAt]evidence.Amounts // set aside for attempts that others make: see Ask
+
+	quiet time.Time // until then a driver that is dead may have a call under way: set by Open
 
 	leaseMu sync.Mutex
 	until   time.Time // of the lease; guarded by leaseMu
@@ -89,7 +93,9 @@ type openOptions struct {
 	budget                          evidence.Amounts
 	parent                          evidence.ID
 	account                         *account
-	takeOver                        bool
+	takeOver, again                 bool
+	driver                          string
+	dead                            func(driver string) bool
 	err                             error
 }
 
@@ -147,25 +153,27 @@ func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Ru
 	for _, opt := range options {
 		opt(&o)
 	}
-	holder, err := newHolder(rt.cfg.Random)
+	holder, err := o.driver, error(nil)
+	if holder == "" {
+		holder, err = newHolder(rt.cfg.Random)
+	}
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{
-		rt: rt, id: rt.RunID(key), key: key, agent: o.agent, holder: holder,
-		begun: make(map[evidence.ID]bool),
-	}
+	r := rt.newRun(key, o.agent, holder)
 	switch {
 	case o.err != nil:
 		return nil, fmt.Errorf("run %q: its input: %w", key, o.err)
-	case o.agent == "" || o.task == "":
+	case !o.again && (o.agent == "" || o.task == ""):
 		return nil, fmt.Errorf("run %q: want runtime.As(agent) and runtime.Task(name, input)", key)
 	}
 	if o.principal == "" {
 		o.principal = o.agent
 	}
 	if err := r.lease(ctx, rt.cfg.Lease, o.takeOver, true); err != nil {
-		return nil, err
+		if err = r.succeed(ctx, &o, err); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.take(ctx, &o); err != nil {
 		r.release(ctx)
@@ -187,14 +195,20 @@ func (r *Run) take(ctx context.Context, o *openOptions) error {
 	if err := r.lease(ctx, r.rt.cfg.Lease, false, true); err != nil {
 		return err
 	}
-	if !r.state.Opened() {
+	switch {
+	case r.state.Opened():
+		if err := r.resume(ctx, o); err != nil {
+			return err
+		}
+	case o.again:
+		return fmt.Errorf("run %q (%s): %w", r.key, r.id, ErrNoRun)
+	default:
 		if err := r.open(ctx, o); err != nil {
 			return err
 		}
-	} else if err := r.same(ctx, o); err != nil {
-		return err
 	}
 	r.budget = newAccount(r.body.Budget, o.account, r.state.Run().Spent(), r.opened.Std())
+	r.holdAsked()
 	return nil
 }
 
@@ -240,13 +254,35 @@ func (r *Run) open(ctx context.Context, o *openOptions) error {
 	return nil
 }
 
-// same holds a run that is resumed to what it was opened for, and says so in the
-// ledger: from then on the driver before cannot write.
-func (r *Run) same(ctx context.Context, o *openOptions) error {
+// resume holds a run to what it was opened for, and says in the ledger that it is
+// resumed: from then on the driver before cannot write.
+func (r *Run) resume(ctx context.Context, o *openOptions) error {
 	b, run := r.body, r.state.Run()
 	switch {
 	case b.Runtime != r.rt.cfg.Actor:
 		return r.fail(RunChanged, "it is a run of the runtime %q, not of %q", b.Runtime, r.rt.cfg.Actor)
+	case o.again:
+		r.agent = run.Actor
+	default:
+		if err := r.same(ctx, o); err != nil {
+			return err
+		}
+	}
+	if run.Closed || o.driver != "" && driverOf(r.driven) == o.driver {
+		return nil
+	}
+	var doubts []evidence.ID
+	for _, d := range run.InDoubt() {
+		doubts = append(doubts, d.ID)
+	}
+	_, err := r.write(ctx, draft{body: &evidence.RunResumed{Reason: "restart", InDoubt: doubts}, ext: r.driver()})
+	return err
+}
+
+// same compares what a run was opened for with what is wanted.
+func (r *Run) same(ctx context.Context, o *openOptions) error {
+	b, run := r.body, r.state.Run()
+	switch {
 	case run.Actor != o.agent:
 		return r.fail(RunChanged, "it is a run of the agent %q, not of %q", run.Actor, o.agent)
 	case b.Task != o.task || b.Subject != o.subject || b.Principal != o.principal:
@@ -266,15 +302,7 @@ func (r *Run) same(ctx context.Context, o *openOptions) error {
 			return r.fail(RunChanged, "it was opened with another input: give another task another key")
 		}
 	}
-	if run.Closed {
-		return nil
-	}
-	var doubts []evidence.ID
-	for _, d := range run.InDoubt() {
-		doubts = append(doubts, d.ID)
-	}
-	_, err := r.write(ctx, draft{body: &evidence.RunResumed{Reason: "restart", InDoubt: doubts}, ext: r.driver()})
-	return err
+	return nil
 }
 
 // driver names the driver in the record by which it takes the run: two that come at

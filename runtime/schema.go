@@ -41,6 +41,16 @@ func register(t Tool) (*registered, error) {
 			return nil, fmt.Errorf("tool %q: its schema: %w", spec.Name, err)
 		}
 	}
+	doc, err := describe(&spec, jsontext.Value(spec.Schema))
+	if err != nil {
+		return nil, fmt.Errorf("tool %q: %w", spec.Name, err)
+	}
+	reg.doc = doc
+	return reg, nil
+}
+
+// describe writes down what an authorization commits to of a tool.
+func describe(spec *Spec, schema jsontext.Value) (*Document, error) {
 	doc, err := marshal(struct {
 		Name        string         `json:"name"`
 		Action      string         `json:"action"`
@@ -50,12 +60,11 @@ func register(t Tool) (*registered, error) {
 		Idempotent  bool           `json:"idempotent,omitzero"`
 		Params      []string       `json:"params,omitzero"`
 		Refs        []string       `json:"refs,omitzero"`
-	}{spec.Name, spec.Action, spec.Description, jsontext.Value(spec.Schema), spec.Resource, spec.Idempotent, spec.Params, spec.Refs})
+	}{spec.Name, spec.Action, spec.Description, schema, spec.Resource, spec.Idempotent, spec.Params, spec.Refs})
 	if err != nil {
-		return nil, fmt.Errorf("tool %q: %w", spec.Name, err)
+		return nil, err
 	}
-	reg.doc = &Document{Media: mediaJSON, Data: doc}
-	return reg, nil
+	return &Document{Media: mediaJSON, Data: doc}, nil
 }
 
 // noLoader keeps a schema from fetching anything.
