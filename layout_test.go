@@ -28,6 +28,7 @@ var order = [][]string{
 	{"runtime", "runtime/policy", "runtime/tools", "runtime/runtimetest"},
 	{"internal/api"},
 	{"client"},
+	{"internal/agent"},
 	{"internal/server"},
 	{"internal/*"},
 	{"cmd/*"},

@@ -139,14 +139,14 @@ func (s *stepper) same(ctx context.Context, p *checkpoint.Plan) error {
 	b := p.First.Record
 	if b.Action != s.reg.spec.Action || b.Tool != s.reg.spec.Name || b.Resource != s.action.Resource {
 		return s.fail(RunStepUsed, "step %q is recorded as %s by %s on %q, and not as %s by %s on %q: give another action another name",
-			s.action.Step, b.Action, b.Tool, b.Resource, s.reg.spec.Action, s.reg.spec.Name, s.action.Resource)
+			s.action.Step, b.Action, b.Tool, b.Resource, s.reg.spec.Action, s.reg.spec.Name, s.action.Resource).by(p.First.Authorization)
 	}
 	input, err := s.rt.cfg.Ledger.ReadPayload(ctx, b.Input.Commit)
 	if err != nil {
 		return s.gone(ctx, p, "its input", err)
 	}
 	if !bytes.Equal(input.Data, s.action.Input) {
-		return s.fail(RunStepUsed, "step %q is recorded with another input: give another action another name", s.action.Step)
+		return s.fail(RunStepUsed, "step %q is recorded with another input: give another action another name", s.action.Step).by(p.First.Authorization)
 	}
 	// A payload that was repaired is what goes on.
 	if p.Action.Record.Input.Commit != b.Input.Commit {

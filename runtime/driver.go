@@ -138,3 +138,11 @@ func (r *Run) Lost() error {
 
 // Leave puts the run away as it is, and gives its lease back.
 func (r *Run) Leave(ctx context.Context) { r.release(ctx) }
+
+// Input is [Task] for an input that is JSON already; nil: none.
+func Input(task string, input []byte) Option {
+	return func(o *openOptions) { o.task, o.input = task, input }
+}
+
+// Has reports whether a tool of that name is registered.
+func (rt *Runtime) Has(tool string) bool { return rt.tools[tool] != nil }

@@ -191,14 +191,14 @@ func (r *Run) endedAs(closed *evidence.RunClosed, end evidence.End, reason strin
 	if closed.End == end && closed.Reason == reason {
 		return nil
 	}
-	return r.fail(RunEnded, "it is closed: %s", closed.End)
+	return r.fail(RunEnded, "it is closed: %s", closed.End).by(r.state.Run().Tail)
 }
 
 // sure refuses to end a run while something is in doubt, for afterwards nobody can
 // settle it. r.mu is held.
 func (r *Run) sure() error {
 	if doubts := r.state.Run().InDoubt(); len(doubts) > 0 {
-		return r.fail(RunInDoubt, "whether %s happened is not known (%s): settle it, then end the run", doubts[0].Action, doubts[0].ID)
+		return r.fail(RunInDoubt, "whether %s happened is not known (%s): settle it, then end the run", doubts[0].Action, doubts[0].ID).by(doubts[0].ID)
 	}
 	return nil
 }

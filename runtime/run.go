@@ -51,6 +51,8 @@ type RunError struct {
 	Key    string
 	Reason RunReason
 	Err    error
+	// Evidence are the records that say so, where records do.
+	Evidence []evidence.ID
 }
 
 // RunReason is the machine-readable cause of a RunError.
@@ -75,8 +77,14 @@ func (e *RunError) ID() evidence.RunID { return e.Run }
 
 func (e *RunError) Unwrap() error { return e.Err }
 
+// by adds the records that say so.
+func (e *RunError) by(ids ...evidence.ID) *RunError {
+	e.Evidence = append(e.Evidence, ids...)
+	return e
+}
+
 func (r *Run) fail(reason RunReason, format string, args ...any) *RunError {
-	return &RunError{r.id, r.key, reason, fmt.Errorf(format, args...)}
+	return &RunError{Run: r.id, Key: r.key, Reason: reason, Err: fmt.Errorf(format, args...)}
 }
 
 // ID returns the run's name in the ledger.
@@ -339,7 +347,7 @@ func (r *Run) write(ctx context.Context, d draft) (evidence.Placed, error) {
 		return evidence.Placed{}, r.lost
 	}
 	if r.state.Run().Closed {
-		return evidence.Placed{}, r.fail(RunEnded, "it is closed: %s", r.state.Run().End)
+		return evidence.Placed{}, r.fail(RunEnded, "it is closed: %s", r.state.Run().End).by(r.state.Run().Tail)
 	}
 	if err := ctx.Err(); err != nil {
 		return evidence.Placed{}, err
@@ -358,7 +366,7 @@ func (r *Run) write(ctx context.Context, d draft) (evidence.Placed, error) {
 	placed, err := r.append(ctx, &d)
 	if storeErr := <-stored; storeErr != nil && err == nil {
 		err = fmt.Errorf("run %q: payloads: %w", r.key, storeErr)
-		r.lost = &RunError{r.id, r.key, RunUnknown, err}
+		r.lost = &RunError{Run: r.id, Key: r.key, Reason: RunUnknown, Err: err}
 	}
 	return placed, err
 }
@@ -383,7 +391,7 @@ func (r *Run) append(ctx context.Context, d *draft) (evidence.Placed, error) {
 			// Somebody registered an actor in between.
 		case refusal != nil && (refusal.Reason == ledger.Reason(audit.ReasonPrev) || refusal.Reason == ledger.Reason(audit.ReasonClosed) ||
 			refusal.Reason == ledger.Reason(audit.ReasonOpened)):
-			r.lost = &RunError{r.id, r.key, RunTaken, fmt.Errorf("another driver went on with it: %w", err)}
+			r.lost = r.fail(RunTaken, "another driver went on with it: %w", err)
 			return evidence.Placed{}, r.lost
 		case refusal != nil:
 			return evidence.Placed{}, fmt.Errorf("run %q: the ledger refused a %s: %w", r.key, d.body.Kind(), err)
@@ -391,7 +399,7 @@ func (r *Run) append(ctx context.Context, d *draft) (evidence.Placed, error) {
 			return evidence.Placed{}, fmt.Errorf("run %q: %w", r.key, err)
 		default:
 			// It may stand or not: the same key opens the run again and finds out.
-			r.lost = &RunError{r.id, r.key, RunUnknown, err}
+			r.lost = &RunError{Run: r.id, Key: r.key, Reason: RunUnknown, Err: err}
 			return evidence.Placed{}, r.lost
 		}
 	}
@@ -468,7 +476,7 @@ func (r *Run) lease(ctx context.Context, d time.Duration, takeOver, anew bool) e
 	}
 	var held *ledger.LeaseError
 	if errors.As(err, &held) {
-		return &RunError{r.id, r.key, RunHeld, err}
+		return &RunError{Run: r.id, Key: r.key, Reason: RunHeld, Err: err}
 	}
 	if err != nil {
 		return fmt.Errorf("run %q: its lease: %w", r.key, err)

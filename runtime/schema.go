@@ -126,6 +126,10 @@ func (r *registered) resourceOf(input []byte) string {
 	return text
 }
 
+// maxPublic is how many bytes of an input or output stand in a record, of the
+// 65,535 that an entry may have.
+const maxPublic = 16 << 10
+
 // members returns the named members of a JSON object that stand in a record in
 // the clear, nil where there are none. What a record cannot hold is left out.
 func members(data []byte, names []string) evidence.Object {
@@ -155,7 +159,7 @@ func members(data []byte, names []string) evidence.Object {
 		out.WriteByte(':')
 		out.Write(v)
 	}
-	if out.Len() == 0 {
+	if out.Len() == 0 || out.Len() > maxPublic {
 		return nil
 	}
 	out.WriteByte('}')
