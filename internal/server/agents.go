@@ -272,7 +272,7 @@ func (s *Server) runProblem(e *runtime.RunError, problem func(int, string, ...ev
 	case runtime.RunChanged:
 		return problem(http.StatusConflict, api.ReasonChanged)
 	case runtime.RunEnded:
-		return problem(http.StatusConflict, api.ReasonEnded)
+		return problem(http.StatusConflict, api.ReasonEnded, e.Evidence...)
 	case runtime.RunUnsound:
 		return problem(http.StatusConflict, api.ReasonUnsound)
 	case runtime.RunStepUsed:
