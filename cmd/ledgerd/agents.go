@@ -26,6 +26,11 @@ func agentFlags() []cli.Flag {
 	}
 }
 
+// driverLease is how long the daemon may be silent about a run before a driver
+// elsewhere may take it. Around a call it is longer. After a crash, what is in doubt
+// waits for as long, so it is short.
+const driverLease = 10 * time.Second
+
 // policyInterval is how often the policies' files are looked at.
 const policyInterval = time.Second
 
@@ -36,7 +41,7 @@ func agents(c *cli.Context, l *datadir.Ledger, log *slog.Logger) (*agent.Host, e
 		return nil, err
 	}
 	cfg := runtime.Config{
-		Ledger: runtime.Embedded{Ledger: l.Ledger}, Origin: l.Origin(), Actor: l.Dir.Runtime, Permit: permit,
+		Ledger: runtime.Embedded{Ledger: l.Ledger}, Origin: l.Origin(), Actor: l.Dir.Runtime, Permit: permit, Lease: driverLease,
 		Notify: func(n runtime.Notice) {
 			log.Info("a human is asked", "run", n.Run, "key", n.Key, "step", n.Step, "action", n.Action, "team", n.Team, "reason", n.Reason, "about", n.Authorization)
 		},
