@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 
 	"ledgerd/audit"
 	"ledgerd/runtime"
@@ -46,7 +47,7 @@ func (c *Contracts) For(task string) (*runtime.Contract, error) {
 		return nil, nil // no file of this directory has such a name
 	}
 	b, err := fs.ReadFile(c.fsys, task+".json")
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) || errors.Is(err, syscall.ENAMETOOLONG) {
 		return nil, nil
 	}
 	if err != nil {
