@@ -29,6 +29,7 @@ var order = [][]string{
 	{"internal/telemetry"},
 	{"internal/api"},
 	{"client"},
+	{"internal/agent"},
 	{"internal/server"},
 	{"internal/*"},
 	{"cmd/*"},

@@ -101,6 +101,10 @@ func TestJudgeSources(t *testing.T) {
 			_, x := f.do("refund", `{}`, evidence.StatusUnknown, nil)
 			f.add(&evidence.Settlement{Settles: x, By: evidence.ByHuman, Finding: evidence.StatusSuccess})
 		}, evidence.Unsupported, ""},
+		{"settled by a report", runtime, "", func(f *fakeRun) {
+			_, x := f.do("refund", `{}`, evidence.StatusUnknown, nil)
+			f.add(&evidence.Settlement{Settles: x, By: evidence.ByReport, Finding: evidence.StatusSuccess})
+		}, evidence.Unsupported, ""},
 		{"settled: it never ran", runtime, "", func(f *fakeRun) {
 			a, _ := f.do("refund", `{}`, "", nil)
 			f.add(&evidence.Settlement{Settles: a, By: evidence.ByProbe, Finding: evidence.StatusNotRun})

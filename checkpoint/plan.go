@@ -44,6 +44,8 @@ type Plan struct {
 	// Failure is, for Attempt, the last execution where one failed; nil where none
 	// was made, or it did not run.
 	Failure *evidence.Execution
+	// Ext is that of the record of its last authorization.
+	Ext evidence.Object
 }
 
 // Plan returns how the step of that name goes on at a time, which decides only
@@ -55,7 +57,7 @@ func (s *State) Plan(name string, now evidence.Time) Plan {
 	}
 	first, _ := s.run.Action(st.auths[0])
 	last, _ := s.run.Action(st.auths[len(st.auths)-1])
-	p := Plan{First: first, Action: last, Count: len(st.auths)}
+	p := Plan{First: first, Action: last, Count: len(st.auths), Ext: st.ext}
 	for _, id := range st.auths {
 		a, _ := s.run.Action(id)
 		p.Attempts += a.Attempts

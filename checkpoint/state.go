@@ -15,10 +15,14 @@ type State struct {
 	decisions map[string]Decided
 	answers   map[evidence.ID][]answer // approvals, by the authorization they are about
 	saved     *Saved
-	names     map[string]bool // of checkpoints
+	names     map[string]*Saved         // checkpoints
+	context   *Laid                     // the last context
+	reports   map[evidence.ID]*Reported // executions of source reported
+	closed    *evidence.RunClosed
 	claims    []evidence.ID
 	asked     map[evidence.ID]evidence.ID      // escalations, by what they concern
 	verdicts  map[evidence.ID]evidence.Verdict // by claim; the zero ID: of the run
+	judged    map[evidence.ID]evidence.ID      // records of verdicts, by claim
 }
 
 // step is what was recorded under one name.
@@ -26,6 +30,11 @@ type step struct {
 	name    string
 	auths   []evidence.ID
 	failure *evidence.Execution // the last execution of the last authorization, where it failed
+	ext     evidence.Object     // of the last authorization's record
+	// attempts counts the executions under all authorizations; reported has those
+	// of source reported, by their number among them.
+	attempts int
+	reported map[int]*Reported
 }
 
 // answer is what a human said beside the line.
@@ -50,13 +59,29 @@ type Saved struct {
 	State    evidence.Commitment
 }
 
+// Reported is an execution that somebody reported.
+type Reported struct {
+	ID        evidence.ID
+	Execution *evidence.Execution
+	// Settlement ended the doubt that the report left; zero: none did, or there was
+	// none.
+	Settlement evidence.ID
+	Settled    *evidence.Settlement // its body
+}
+
+// Laid is a recorded context: what was laid before a model.
+type Laid struct {
+	ID      evidence.ID
+	Context *evidence.Context
+}
+
 // New returns the State of a run of which nothing is known. registry tells which
 // keys are in doubt; nil: none are.
 func New(registry *audit.Registry) *State {
 	return &State{
 		run: audit.NewRun(registry), registry: registry,
 		steps: make(map[string]*step), decisions: make(map[string]Decided), answers: make(map[evidence.ID][]answer),
-		names: make(map[string]bool), asked: make(map[evidence.ID]evidence.ID), verdicts: make(map[evidence.ID]evidence.Verdict),
+		names: make(map[string]*Saved), reports: make(map[evidence.ID]*Reported), judged: make(map[evidence.ID]evidence.ID), asked: make(map[evidence.ID]evidence.ID), verdicts: make(map[evidence.ID]evidence.Verdict),
 	}
 }
 
@@ -77,14 +102,19 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 			s.steps[b.Step] = st
 			s.order = append(s.order, b.Step)
 		}
-		st.auths, st.failure = append(st.auths, p.ID), nil
+		st.auths, st.failure, st.ext = append(st.auths, p.ID), nil, rec.Ext
 	case *evidence.Execution:
 		if a, ok := s.run.Action(b.Authorization); ok {
-			s.steps[a.Record.Step].failure = nil
-			if b.Status == evidence.StatusFailure {
-				s.steps[a.Record.Step].failure = b
-			}
+			s.steps[a.Record.Step].executed(s, p.ID, b)
 		}
+	case *evidence.Settlement:
+		if r := s.reports[b.Settles]; r != nil && r.Settled == nil {
+			r.Settlement, r.Settled = p.ID, b
+		}
+	case *evidence.Context:
+		s.context = &Laid{p.ID, b}
+	case *evidence.RunClosed:
+		s.closed = b
 	case *evidence.Approval:
 		s.answers[rec.About] = append(s.answers[rec.About], answer{p.ID, b, by, p.Index})
 	case *evidence.Decision:
@@ -93,7 +123,7 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 		}
 	case *evidence.Checkpoint:
 		s.saved = &Saved{ID: p.ID, Name: b.Name, Sequence: b.Sequence, State: b.State}
-		s.names[b.Name] = true
+		s.names[b.Name] = s.saved
 	case *evidence.Escalation:
 		for _, id := range b.Concerns {
 			s.asked[id] = p.ID
@@ -101,9 +131,26 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 	case *evidence.Claim:
 		s.claims = append(s.claims, p.ID)
 	case *evidence.Verdict:
-		s.verdicts[b.Claim] = *b
+		s.verdicts[b.Claim], s.judged[b.Claim] = *b, p.ID
 	}
 	return found
+}
+
+// executed notes an execution under one of the step's authorizations.
+func (st *step) executed(s *State, id evidence.ID, b *evidence.Execution) {
+	st.attempts++
+	st.failure = nil
+	if b.Status == evidence.StatusFailure {
+		st.failure = b
+	}
+	if b.Source != evidence.SourceReported {
+		return
+	}
+	r := &Reported{ID: id, Execution: b}
+	if st.reported == nil {
+		st.reported = make(map[int]*Reported)
+	}
+	st.reported[st.attempts], s.reports[id] = r, r
 }
 
 // Run returns the audit's view of the run: its line, its doubts, what it spent.
@@ -123,7 +170,25 @@ func (s *State) Decision(name string) (Decided, bool) {
 func (s *State) Last() *Saved { return s.saved }
 
 // Has reports whether a checkpoint of that name was saved.
-func (s *State) Has(name string) bool { return s.names[name] }
+func (s *State) Has(name string) bool { return s.names[name] != nil }
+
+// Saved returns the checkpoint of that name, nil where there is none.
+func (s *State) Saved(name string) *Saved { return s.names[name] }
+
+// Laid returns the last context, nil where there is none.
+func (s *State) Laid() *Laid { return s.context }
+
+// Closed returns the body of run.closed, nil while the run is open.
+func (s *State) Closed() *evidence.RunClosed { return s.closed }
+
+// Reported returns what was reported as a step's attempt of that number, counted
+// over all its authorizations from 1.
+func (s *State) Reported(name string, attempt int) (Reported, bool) {
+	if st := s.steps[name]; st != nil && st.reported[attempt] != nil {
+		return *st.reported[attempt], true
+	}
+	return Reported{}, false
+}
 
 // Next returns the body of the checkpoint that would follow, without its state:
 // its sequence, and the executions and settlements that it covers.
@@ -141,6 +206,9 @@ func (s *State) Escalation(concerns evidence.ID) (evidence.ID, bool) {
 	id, ok := s.asked[concerns]
 	return id, ok
 }
+
+// Judged returns the record of the verdict on a claim.
+func (s *State) Judged(claim evidence.ID) evidence.ID { return s.judged[claim] }
 
 // Steps returns the names of the steps that began, in that order.
 func (s *State) Steps() []string { return append([]string(nil), s.order...) }

@@ -206,6 +206,7 @@ const (
 	ByProbe        Settler = "probe"
 	ByHuman        Settler = "human"
 	ByConfirmation Settler = "confirmation"
+	ByReport       Settler = "report" // of who reported the attempt: its word is worth what a report is
 )
 
 // Settlement ends a doubt.
@@ -222,7 +223,7 @@ func (*Settlement) Kind() Kind { return KindSettlement }
 
 func (b *Settlement) check(c *checker) {
 	c.id("settles", b.Settles)
-	oneOf(c, "by", b.By, ByProbe, ByHuman, ByConfirmation)
+	oneOf(c, "by", b.By, ByProbe, ByHuman, ByConfirmation, ByReport)
 	oneOf(c, "finding", b.Finding, StatusSuccess, StatusFailure, StatusNotRun)
 	if b.By == ByConfirmation && b.Answer.IsZero() {
 		c.fail("answer", "want the confirmation that the settlement rests on")

@@ -94,6 +94,14 @@ func CheckPublic(o Object) error {
 	return c.err
 }
 
+// CheckAmounts reports why a cannot stand in a record: a unit that is none, or an
+// amount below 0 or beyond 2^53-1.
+func CheckAmounts(a Amounts) error {
+	var c checker
+	c.amounts("amounts", a)
+	return c.err
+}
+
 func validIdentifier(s string) bool {
 	if len(s) == 0 || len(s) > maxIdentifier {
 		return false

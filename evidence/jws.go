@@ -19,6 +19,9 @@ const (
 // verify under the key.
 var ErrSignature = errors.New("record: the signature does not verify under the key")
 
+// ErrSize: a record does not fit into an entry.
+var ErrSize = errors.New("too large")
+
 // Sign checks r and returns its entry, signed by k.
 func Sign(r *Record, k *PrivateKey) ([]byte, error) {
 	payload, err := MarshalPayload(r)
@@ -38,7 +41,7 @@ func SignPayload(payload []byte, k *PrivateKey) ([]byte, error) {
 	enc := base64.RawURLEncoding
 	size := enc.EncodedLen(headerSize) + 1 + enc.EncodedLen(len(payload)) + 1 + enc.EncodedLen(sigSize)
 	if size > MaxEntry {
-		return nil, fmt.Errorf("record: want an entry of at most %d bytes, found %d: put what is long into a payload", MaxEntry, size)
+		return nil, fmt.Errorf("record: %w: want an entry of at most %d bytes, found %d: put what is long into a payload", ErrSize, MaxEntry, size)
 	}
 	entry := enc.AppendEncode(make([]byte, 0, size), k.header)
 	entry = append(entry, '.')

@@ -19,8 +19,9 @@ const MaxLease = 24 * time.Hour
 
 // LeaseError says that a run has another driver.
 type LeaseError struct {
-	Run   evidence.RunID
-	Until time.Time // when its lease ends, unless it renews it
+	Run    evidence.RunID
+	Holder string    // the driver, where it is known
+	Until  time.Time // when its lease ends, unless it renews it
 }
 
 func (e *LeaseError) Error() string {
@@ -91,7 +92,7 @@ func (l *leases) take(run evidence.RunID, holder string, ttl time.Duration, take
 	mine := ok && one.Holder == holder
 	switch {
 	case ok && !mine && !takeOver && now.Before(one.Until):
-		return &LeaseError{run, one.Until}
+		return &LeaseError{run, one.Holder, one.Until}
 	case ttl == 0 && !mine:
 		return nil
 	case ttl == 0:

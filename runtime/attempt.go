@@ -203,6 +203,16 @@ func (s *stepper) again(ctx context.Context, p *checkpoint.Plan) error {
 	default:
 		return failed
 	}
+	if class == "" {
+		// It did not run, and where that was for the budget, no record more is needed
+		// to say so again.
+		estimate := attemptEstimate(s.reg.spec.Estimate, false)
+		if err := s.budget.reserve(estimate, s.rt.cfg.Clock.Now()); err != nil {
+			failed.Class, failed.Err = evidence.BudgetExceeded, err
+			return failed
+		}
+		s.budget.book(estimate, nil)
+	}
 	if class != "" {
 		if err := s.rt.cfg.Clock.Sleep(ctx, s.delay(rule, p.Attempts)); err != nil {
 			return err

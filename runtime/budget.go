@@ -79,6 +79,18 @@ func (a *account) reserve(estimate evidence.Amounts, now time.Time) error {
 	return nil
 }
 
+// hold sets an estimate aside whatever is left: of an attempt that was permitted
+// before this driver.
+func (a *account) hold(estimate evidence.Amounts) {
+	for ; a != nil; a = a.parent {
+		a.mu.Lock()
+		for unit, n := range estimate {
+			a.reserved[unit] += n
+		}
+		a.mu.Unlock()
+	}
+}
+
 // book ends a reservation: cost is what the attempt came to.
 func (a *account) book(estimate, cost evidence.Amounts) {
 	for ; a != nil; a = a.parent {

@@ -69,6 +69,11 @@ func (r *Run) Claim(ctx context.Context, text string, results ...Evidenced) (mad
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.say(ctx, text, results)
+}
+
+// say records a claim and the verdict on it. r.mu is held.
+func (r *Run) say(ctx context.Context, text string, results []Evidenced) (*Claim, error) {
 	r.claims = len(r.state.Claims())
 	words, err := r.rt.seal(mediaText, []byte(text))
 	if err != nil {
@@ -165,13 +170,24 @@ func (r *Run) judge(ctx context.Context, claim evidence.ID) (out *Verdict, err e
 		return nil, err
 	}
 	out = &Verdict{ID: placed.ID, Result: v.Result, Document: document, claim: claim}
-	for _, a := range v.Assertions {
-		if a.Result != evidence.Supported && a.Why != "" {
-			out.why = append(out.why, a.Why)
-		}
-	}
+	out.explain(v)
 	return out, nil
 }
+
+// explain keeps in words why a verdict is what it is.
+func (v *Verdict) explain(judged *audit.Verdict) {
+	for _, a := range judged.Assertions {
+		if a.Result != evidence.Supported && a.Why != "" {
+			v.why = append(v.why, a.Why)
+		}
+	}
+	if c := judged.Contract; len(judged.Assertions) == 0 && c != nil && c.Result != evidence.Supported && c.Why != "" {
+		v.why = append(v.why, c.Why)
+	}
+}
+
+// Why says in words what speaks against the claim; empty: nothing does.
+func (v *Verdict) Why() []string { return v.why }
 
 // lazyPayloads reads what a judge asks for. It holds what it has read.
 type lazyPayloads struct {

@@ -99,9 +99,9 @@ func (r *Run) Decide(ctx context.Context, name string, model Reasoner, question 
 	return &Decision{placed.ID, thought.Choice, false}, nil
 }
 
-// Decision returns the record of a decision that was made under a name, for an
+// DecisionID returns the record of a decision that was made under a name, for an
 // action that rests on it ([BecauseOf]); zero: there is none.
-func (r *Run) Decision(name string) evidence.ID {
+func (r *Run) DecisionID(name string) evidence.ID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d, _ := r.state.Decision(name)

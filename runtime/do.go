@@ -77,6 +77,7 @@ type stepper struct {
 	err    error             // of the last attempt, where this driver made it
 	output *evidence.Payload // of the last attempt, where this driver made it
 	asked  bool              // what stands beside the line was read since this step began
+	ext    evidence.Object   // of its authorizations
 }
 
 func (s *stepper) plan() checkpoint.Plan {
@@ -123,7 +124,7 @@ func (s *stepper) run(ctx context.Context) (*Result, error) {
 		case checkpoint.Settle:
 			if s.fresh(p.Action.Authorization) {
 				err = s.attempt(ctx, &p)
-			} else {
+			} else if err = s.overBy(); err == nil {
 				err = s.settle(ctx, &p)
 			}
 		case checkpoint.Await:
@@ -141,14 +142,14 @@ func (s *stepper) same(ctx context.Context, p *checkpoint.Plan) error {
 	b := p.First.Record
 	if b.Action != s.reg.spec.Action || b.Tool != s.reg.spec.Name || b.Resource != s.action.Resource {
 		return s.fail(RunStepUsed, "step %q is recorded as %s by %s on %q, and not as %s by %s on %q: give another action another name",
-			s.action.Step, b.Action, b.Tool, b.Resource, s.reg.spec.Action, s.reg.spec.Name, s.action.Resource)
+			s.action.Step, b.Action, b.Tool, b.Resource, s.reg.spec.Action, s.reg.spec.Name, s.action.Resource).by(p.First.Authorization)
 	}
 	input, err := s.rt.cfg.Ledger.ReadPayload(ctx, b.Input.Commit)
 	if err != nil {
 		return s.gone(ctx, p, "its input", err)
 	}
 	if !bytes.Equal(input.Data, s.action.Input) {
-		return s.fail(RunStepUsed, "step %q is recorded with another input: give another action another name", s.action.Step)
+		return s.fail(RunStepUsed, "step %q is recorded with another input: give another action another name", s.action.Step).by(p.First.Authorization)
 	}
 	// A payload that was repaired is what goes on.
 	if p.Action.Record.Input.Commit != b.Input.Commit {
@@ -275,7 +276,7 @@ func (s *stepper) record(ctx context.Context, d draft, errs []string) error {
 		body.Errors = &c
 		d.payloads = append(d.payloads, *e)
 	}
-	d.actor = s.agent
+	d.actor, d.ext = s.agent, s.ext
 	s.mu.Lock()
 	placed, err := s.write(ctx, d)
 	if err == nil {

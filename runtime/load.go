@@ -118,8 +118,11 @@ func (r *Run) apply(registry *audit.Registry, b *loaded, i int) error {
 	if found := r.state.Apply(p, by); len(found) > 0 {
 		return r.fail(RunUnsound, "its records break a rule: %s", found[0].String())
 	}
-	if body, ok := p.Record.Body.(*evidence.RunOpened); ok {
-		r.body, r.opened = body, p.Record.Time
+	switch body := p.Record.Body.(type) {
+	case *evidence.RunOpened:
+		r.body, r.opened, r.driven = body, p.Record.Time, p.Record.Ext
+	case *evidence.RunResumed:
+		r.driven = p.Record.Ext
 	}
 	r.last = max(r.last, p.Record.Time)
 	return nil

@@ -42,6 +42,10 @@ type Run struct {
 	lost   error                // why nothing more can be written: the run is somebody else's, or nobody knows
 	body   *evidence.RunOpened
 	opened evidence.Time
+	driven evidence.Object                // ext of the record by which a driver took the run last
+	held   map[attemptAt]evidence.Amounts // set aside for attempts that others make: see Ask
+
+	quiet time.Time // until then a driver that is dead may have a call under way: set by Open
 
 	leaseMu sync.Mutex
 	until   time.Time // of the lease; guarded by leaseMu
@@ -53,6 +57,8 @@ type RunError struct {
 	Key    string
 	Reason RunReason
 	Err    error
+	// Evidence are the records that say so, where records do.
+	Evidence []evidence.ID
 }
 
 // RunReason is the machine-readable cause of a RunError.
@@ -77,8 +83,14 @@ func (e *RunError) ID() evidence.RunID { return e.Run }
 
 func (e *RunError) Unwrap() error { return e.Err }
 
+// by adds the records that say so.
+func (e *RunError) by(ids ...evidence.ID) *RunError {
+	e.Evidence = append(e.Evidence, ids...)
+	return e
+}
+
 func (r *Run) fail(reason RunReason, format string, args ...any) *RunError {
-	return &RunError{r.id, r.key, reason, fmt.Errorf(format, args...)}
+	return &RunError{Run: r.id, Key: r.key, Reason: reason, Err: fmt.Errorf(format, args...)}
 }
 
 // ID returns the run's name in the ledger.
@@ -94,7 +106,9 @@ type openOptions struct {
 	input                           []byte
 	budget                          evidence.Amounts
 	parent                          *Run
-	takeOver                        bool
+	takeOver, again                 bool
+	driver                          string
+	dead                            func(driver string) bool
 	err                             error
 }
 
@@ -152,18 +166,19 @@ func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Ru
 	for _, opt := range options {
 		opt(&o)
 	}
-	holder, err := newHolder(rt.cfg.Random)
+	holder, err := o.driver, error(nil)
+	if holder == "" {
+		holder, err = newHolder(rt.cfg.Random)
+	}
 	if err != nil {
 		return nil, err
 	}
-	r := &Run{
-		rt: rt, id: rt.RunID(key), key: key, agent: o.agent, holder: holder, parent: o.parent,
-		begun: make(map[evidence.ID]bool),
-	}
+	r := rt.newRun(key, o.agent, holder)
+	r.parent = o.parent
 	switch {
 	case o.err != nil:
 		return nil, fmt.Errorf("run %q: its input: %w", key, o.err)
-	case o.agent == "" || o.task == "":
+	case !o.again && (o.agent == "" || o.task == ""):
 		return nil, fmt.Errorf("run %q: want runtime.As(agent) and runtime.Task(name, input)", key)
 	case r.parent != nil && (r.parent.rt != rt || r.parent.descends(r.id)):
 		return nil, fmt.Errorf("run %q: want as parent another run of the same runtime, found %q", key, r.parent.key)
@@ -173,8 +188,10 @@ func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Ru
 	}
 	ctx = r.runSpan(ctx, &o)
 	if err := r.lease(ctx, rt.cfg.Lease, o.takeOver, true); err != nil {
-		r.span.done(err)
-		return nil, err
+		if err = r.succeed(ctx, &o, err); err != nil {
+			r.span.done(err)
+			return nil, err
+		}
 	}
 	if err := r.take(ctx, &o); err != nil {
 		r.release(ctx)
@@ -197,12 +214,17 @@ func (r *Run) take(ctx context.Context, o *openOptions) error {
 	if err := r.lease(ctx, r.rt.cfg.Lease, false, true); err != nil {
 		return err
 	}
-	if !r.state.Opened() {
+	switch {
+	case r.state.Opened():
+		if err := r.resume(ctx, o); err != nil {
+			return err
+		}
+	case o.again:
+		return fmt.Errorf("run %q (%s): %w", r.key, r.id, ErrNoRun)
+	default:
 		if err := r.open(ctx, o); err != nil {
 			return err
 		}
-	} else if err := r.same(ctx, o); err != nil {
-		return err
 	}
 	spent, err := r.spentBefore(ctx)
 	if err != nil {
@@ -213,6 +235,7 @@ func (r *Run) take(ctx context.Context, o *openOptions) error {
 		parent = r.parent.budget
 	}
 	r.budget = newAccount(r.body.Budget, parent, spent, r.opened.Std())
+	r.holdAsked()
 	return nil
 }
 
@@ -258,13 +281,35 @@ func (r *Run) open(ctx context.Context, o *openOptions) error {
 	return nil
 }
 
-// same holds a run that is resumed to what it was opened for, and says so in the
-// ledger: from then on the driver before cannot write.
-func (r *Run) same(ctx context.Context, o *openOptions) error {
+// resume holds a run to what it was opened for, and says in the ledger that it is
+// resumed: from then on the driver before cannot write.
+func (r *Run) resume(ctx context.Context, o *openOptions) error {
 	b, run := r.body, r.state.Run()
 	switch {
 	case b.Runtime != r.rt.cfg.Actor:
 		return r.fail(RunChanged, "it is a run of the runtime %q, not of %q", b.Runtime, r.rt.cfg.Actor)
+	case o.again:
+		r.agent = run.Actor
+	default:
+		if err := r.same(ctx, o); err != nil {
+			return err
+		}
+	}
+	if run.Closed || o.driver != "" && driverOf(r.driven) == o.driver {
+		return nil
+	}
+	var doubts []evidence.ID
+	for _, d := range run.InDoubt() {
+		doubts = append(doubts, d.ID)
+	}
+	_, err := r.write(ctx, draft{body: &evidence.RunResumed{Reason: "restart", InDoubt: doubts}, ext: r.driver()})
+	return err
+}
+
+// same compares what a run was opened for with what is wanted.
+func (r *Run) same(ctx context.Context, o *openOptions) error {
+	b, run := r.body, r.state.Run()
+	switch {
 	case run.Actor != o.agent:
 		return r.fail(RunChanged, "it is a run of the agent %q, not of %q", run.Actor, o.agent)
 	case b.Task != o.task || b.Subject != o.subject || b.Principal != o.principal:
@@ -286,15 +331,7 @@ func (r *Run) same(ctx context.Context, o *openOptions) error {
 			return r.fail(RunChanged, "it was opened with another input: give another task another key")
 		}
 	}
-	if run.Closed {
-		return nil
-	}
-	var doubts []evidence.ID
-	for _, d := range run.InDoubt() {
-		doubts = append(doubts, d.ID)
-	}
-	_, err := r.write(ctx, draft{body: &evidence.RunResumed{Reason: "restart", InDoubt: doubts}, ext: r.driver()})
-	return err
+	return nil
 }
 
 // driver names the driver in the record by which it takes the run: two that come at
@@ -330,7 +367,7 @@ func (r *Run) write(ctx context.Context, d draft) (evidence.Placed, error) {
 		return evidence.Placed{}, r.lost
 	}
 	if r.state.Run().Closed {
-		return evidence.Placed{}, r.fail(RunEnded, "it is closed: %s", r.state.Run().End)
+		return evidence.Placed{}, r.fail(RunEnded, "it is closed: %s", r.state.Run().End).by(r.state.Run().Tail)
 	}
 	if err := ctx.Err(); err != nil {
 		return evidence.Placed{}, err
@@ -370,7 +407,7 @@ func (r *Run) append(ctx context.Context, d *draft) (evidence.Placed, error) {
 			// Somebody registered an actor in between.
 		case refusal != nil && (refusal.Reason == ledger.Reason(audit.ReasonPrev) || refusal.Reason == ledger.Reason(audit.ReasonClosed) ||
 			refusal.Reason == ledger.Reason(audit.ReasonOpened)):
-			r.lost = &RunError{r.id, r.key, RunTaken, fmt.Errorf("another driver went on with it: %w", err)}
+			r.lost = r.fail(RunTaken, "another driver went on with it: %w", err)
 			return evidence.Placed{}, r.lost
 		case refusal != nil:
 			return evidence.Placed{}, fmt.Errorf("run %q: the ledger refused a %s: %w", r.key, d.body.Kind(), err)
@@ -378,7 +415,7 @@ func (r *Run) append(ctx context.Context, d *draft) (evidence.Placed, error) {
 			return evidence.Placed{}, fmt.Errorf("run %q: %w", r.key, err)
 		default:
 			// It may stand or not: the same key opens the run again and finds out.
-			r.lost = &RunError{r.id, r.key, RunUnknown, err}
+			r.lost = &RunError{Run: r.id, Key: r.key, Reason: RunUnknown, Err: err}
 			return evidence.Placed{}, r.lost
 		}
 	}
@@ -455,7 +492,7 @@ func (r *Run) lease(ctx context.Context, d time.Duration, takeOver, anew bool) e
 	}
 	var held *ledger.LeaseError
 	if errors.As(err, &held) {
-		return &RunError{r.id, r.key, RunHeld, err}
+		return &RunError{Run: r.id, Key: r.key, Reason: RunHeld, Err: err}
 	}
 	if err != nil {
 		return fmt.Errorf("run %q: its lease: %w", r.key, err)

@@ -41,6 +41,16 @@ func register(t Tool) (*registered, error) {
 			return nil, fmt.Errorf("tool %q: its schema: %w", spec.Name, err)
 		}
 	}
+	doc, err := describe(&spec, jsontext.Value(spec.Schema))
+	if err != nil {
+		return nil, fmt.Errorf("tool %q: %w", spec.Name, err)
+	}
+	reg.doc = doc
+	return reg, nil
+}
+
+// describe writes down what an authorization commits to of a tool.
+func describe(spec *Spec, schema jsontext.Value) (*Document, error) {
 	doc, err := marshal(struct {
 		Name        string         `json:"name"`
 		Action      string         `json:"action"`
@@ -50,12 +60,11 @@ func register(t Tool) (*registered, error) {
 		Idempotent  bool           `json:"idempotent,omitzero"`
 		Params      []string       `json:"params,omitzero"`
 		Refs        []string       `json:"refs,omitzero"`
-	}{spec.Name, spec.Action, spec.Description, jsontext.Value(spec.Schema), spec.Resource, spec.Idempotent, spec.Params, spec.Refs})
+	}{spec.Name, spec.Action, spec.Description, schema, spec.Resource, spec.Idempotent, spec.Params, spec.Refs})
 	if err != nil {
-		return nil, fmt.Errorf("tool %q: %w", spec.Name, err)
+		return nil, err
 	}
-	reg.doc = &Document{Media: mediaJSON, Data: doc}
-	return reg, nil
+	return &Document{Media: mediaJSON, Data: doc}, nil
 }
 
 // noLoader keeps a schema from fetching anything.
@@ -117,6 +126,10 @@ func (r *registered) resourceOf(input []byte) string {
 	return text
 }
 
+// maxPublic is how many bytes of an input or output stand in a record, of the
+// 65,535 that an entry may have.
+const maxPublic = 16 << 10
+
 // members returns the named members of a JSON object that stand in a record in
 // the clear, nil where there are none. What a record cannot hold is left out.
 func members(data []byte, names []string) evidence.Object {
@@ -146,7 +159,7 @@ func members(data []byte, names []string) evidence.Object {
 		out.WriteByte(':')
 		out.Write(v)
 	}
-	if out.Len() == 0 {
+	if out.Len() == 0 || out.Len() > maxPublic {
 		return nil
 	}
 	out.WriteByte('}')

@@ -357,6 +357,7 @@ func TestTraceOfErrors(t *testing.T) {
 	const want = `invoke_agent test-agent [run.opened]
   step !permission_denied
     permission [authorization]
+    escalate [escalation]
   step !tool_failed
     permission [authorization]
     execute_tool email [execution] !tool_failed

@@ -12,11 +12,11 @@ import (
 	"ledgerd/runtime"
 )
 
-// agent runs a program from the top that wants to pay, which the team finance has
+// agentProgram runs a program from the top that wants to pay, which the team finance has
 // to approve, and then claims to have paid. What it says of itself is hostile. It
 // sets RUN to its run, and EV to the authorization where it waits; with ! it has
 // to be refused.
-func agent(ts *testscript.TestScript, neg bool, args []string) {
+func agentProgram(ts *testscript.TestScript, neg bool, args []string) {
 	ctx := context.Background()
 	d, err := datadir.Open(ts.MkAbs(args[0]))
 	ts.Check(err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ledgerd/internal/agent"
 	"ledgerd/internal/datadir"
 	"ledgerd/internal/server"
 	"ledgerd/internal/telemetry"
@@ -26,7 +27,7 @@ func init() {
 	register(&cli.Command{
 		Name:  "serve",
 		Usage: "serve a ledger over HTTP",
-		Flags: []cli.Flag{
+		Flags: append(agentFlags(),
 			dataDirFlag(), headFileFlag(),
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8420", Usage: "`ADDRESS` host:port, or unix:/path"},
 			&cli.BoolFlag{Name: "public-log", Usage: "tree heads and tiles, which hold every record and no payload, need no token"},
@@ -38,7 +39,7 @@ func init() {
 			&cli.DurationFlag{Name: "grace", Value: 15 * time.Second, Usage: "`TIME` for what is under way when the daemon stops"},
 			&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL` debug, info, warn or error"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` text or json"},
-		},
+		),
 		Action: serve,
 	})
 }
@@ -81,18 +82,25 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, ln, err := listen(c, l, metrics, log, address)
+	host, err := agents(c, l, log)
 	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	s, ln, err := listen(c, l, host, metrics, log, address)
+	if err != nil {
+		host.Close()
 		return errors.Join(err, l.Close())
 	}
 	url := urlOf(ln.Addr(), secure != nil)
 	if err := d.Announce(url); err != nil {
+		host.Close()
 		return errors.Join(err, ln.Close(), l.Close())
 	}
 	log.Info("serving", "origin", d.Origin, "url", url, "size", l.Head().Size, "data_dir", d.Path, "copy", d.Copy)
 
 	err = serveUntil(c.Context, l, fatal, func(ctx context.Context) error { return s.Serve(ctx, ln, secure, c.Duration("grace")) })
 	if err == nil {
+		host.Close()
 		flush(tracing, log)
 		err = errors.Join(l.Close(), d.Withdraw())
 		log.Info("stopped", "size", l.Head().Size)
@@ -138,7 +146,7 @@ func serveUntil(ctx context.Context, l *datadir.Ledger, fatal <-chan error, serv
 	return cli.Exit(fmt.Sprintf("the log has died, and nothing more is written: %v", err), exitInternal)
 }
 
-func listen(c *cli.Context, l *datadir.Ledger, metrics *server.Metrics, log *slog.Logger, address string) (*server.Server, net.Listener, error) {
+func listen(c *cli.Context, l *datadir.Ledger, host *agent.Host, metrics *server.Metrics, log *slog.Logger, address string) (*server.Server, net.Listener, error) {
 	tokens, err := l.Dir.Tokens()
 	if err != nil {
 		return nil, nil, err
@@ -148,7 +156,7 @@ func listen(c *cli.Context, l *datadir.Ledger, metrics *server.Metrics, log *slo
 		hosts = append(hosts, host)
 	}
 	s, err := server.New(server.Config{
-		Ledger: l.Ledger, Tokens: tokens, PublicLog: c.Bool("public-log"), Hosts: hosts, Metrics: metrics, Logger: log,
+		Ledger: l.Ledger, Tokens: tokens, Agents: host, PublicLog: c.Bool("public-log"), Hosts: hosts, Metrics: metrics, Logger: log,
 		Version: version(), Backup: func(ctx context.Context) (string, error) { return backupNow(ctx, l, c.Path("backup-dir")) },
 	})
 	if err != nil {

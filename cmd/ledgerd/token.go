@@ -22,7 +22,7 @@ func init() {
 				Name: "add", Usage: "make a token; its secret is shown once",
 				Flags: ledgerFlags(outputFlag(),
 					&cli.StringFlag{Name: "actor", Usage: "the `ACTOR` that it belongs to", Required: true},
-					&cli.StringSliceFlag{Name: "right", Usage: "`RIGHT` record, read, payloads, approve or administer", Required: true},
+					&cli.StringSliceFlag{Name: "right", Usage: "`RIGHT` record, read, payloads, approve, act or administer", Required: true},
 					&cli.StringFlag{Name: "expires", Usage: "until this `TIME` (RFC 3339)"},
 					&cli.StringFlag{Name: "note", Usage: "`TEXT` for whoever reads the list"},
 					&cli.PathFlag{Name: "o", Usage: "write the secret to `FILE` (0600) and not to stdout"},

@@ -104,7 +104,7 @@ function collect(run, before) {
       const same = confirmations.every((c) => c.body.status === confirmations[0].body.status);
       Object.assign(item, { status: same ? confirmations[0].body.status : 'unknown', source: 'confirmed', word: confirmations[0] });
     } else if (settled) {
-      Object.assign(item, { status: settled.body.finding, source: { confirmation: 'confirmed', probe: 'runtime', human: 'reported' }[settled.body.by], word: settled });
+      Object.assign(item, { status: settled.body.finding, source: { confirmation: 'confirmed', probe: 'runtime', human: 'reported', report: 'reported' }[settled.body.by], word: settled });
     } else if (exec) Object.assign(item, { status: exec.body.status, source: exec.body.source });
     else Object.assign(item, { status: auth.body.effect === 'deny' && auth.body.mode === 'enforce' ? 'not_run' : 'unknown', source: auth.body.source });
     const signed = [auth, exec, item.word].filter(Boolean);

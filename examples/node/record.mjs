@@ -62,7 +62,7 @@ export const kinds = {
   confirmation: { place: beside, signer: 'tool', body: table(
     'status! success|failure|not_run', 'output commitment', 'refs free-form') },
   settlement: { place: line, signer: 'runtime', body: table(
-    'settles! evidence ID', 'by! probe|human|confirmation', 'answer evidence ID', 'finding! success|failure|not_run',
+    'settles! evidence ID', 'by! probe|human|confirmation|report', 'answer evidence ID', 'finding! success|failure|not_run',
     'output commitment', 'refs free-form') },
   checkpoint: { place: line, signer: 'runtime', body: table(
     'name! identifier', 'sequence! ≥1', 'state! commitment', 'covers [evidence ID]') },

@@ -129,6 +129,7 @@ for (const finding of ['success', 'failure', 'not_run']) {
   await withContract(`settled: ${finding}`, 'sends', async (r) => r.add('settlement', { settles: await r.does('send', { status: 'unknown' }), by: 'probe', finding }));
 }
 await withContract('settled by a human', 'sends', async (r) => r.add('settlement', { settles: await r.does('send', { status: 'unknown' }), by: 'human', finding: 'success' }));
+await withContract('settled by a report', 'sends', async (r) => r.add('settlement', { settles: await r.does('send', { status: 'unknown' }), by: 'report', finding: 'success' }));
 await withContract('settled what was sure', 'sends', async (r) => r.add('settlement', { settles: await r.does('send'), by: 'probe', finding: 'success' }));
 await withContract('settled twice', 'sends', async (r) => {
   const settles = await r.does('send', { status: 'unknown' });

@@ -140,12 +140,13 @@ const (
 	RightRead       Right = "read"       // read records, receipts, proofs, runs
 	RightPayloads   Right = "payloads"   // read payloads
 	RightApprove    Right = "approve"    // submit approvals
+	RightAct        Right = "act"        // open and drive runs as the token's agent
 	RightAdminister Right = "administer" // registry, tokens, erasure, backup, check
 )
 
 // Rights returns every right.
 func Rights() []Right {
-	return []Right{RightRecord, RightRead, RightPayloads, RightApprove, RightAdminister}
+	return []Right{RightRecord, RightRead, RightPayloads, RightApprove, RightAct, RightAdminister}
 }
 
 // Token is a token without its secret.

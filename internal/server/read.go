@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ledgerd/evidence"
+	"ledgerd/internal/agent"
 	"ledgerd/internal/api"
 	"ledgerd/ledger"
 	"ledgerd/ledger/tlog"
@@ -127,11 +128,24 @@ func (s *Server) runRecords(w http.ResponseWriter, r *http.Request, _ *Grant) {
 	s.sendPage(w, r, v, f)
 }
 
-// run reads the run of a path, which somebody opened.
-func (s *Server) run(r *http.Request) (evidence.RunID, *api.Problem) {
-	run, err := evidence.ParseRunID(r.PathValue("run"))
+// runID reads the run of a path: its ID, or the key under which an agent opened it.
+func (s *Server) runID(r *http.Request) (evidence.RunID, *api.Problem) {
+	text := r.PathValue("run")
+	if s.cfg.Agents != nil && agent.CheckKey(text) == nil {
+		return s.cfg.Agents.RunID(text), nil
+	}
+	run, err := evidence.ParseRunID(text)
 	if err != nil {
 		return "", notFound(err.Error())
+	}
+	return run, nil
+}
+
+// run reads the run of a path, which somebody opened.
+func (s *Server) run(r *http.Request) (evidence.RunID, *api.Problem) {
+	run, p := s.runID(r)
+	if p != nil {
+		return "", p
 	}
 	opened, err := s.ledger.RunOpened(r.Context(), run)
 	if err != nil {

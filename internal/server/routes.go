@@ -93,6 +93,61 @@ func (s *Server) table() []route {
 			method: "GET", path: api.PathRun, right: api.RightRead, handle: s.getRun,
 			summary: "What the index knows of a run", ok: 200, answer: json(api.Run{}),
 		},
+		s.agentRoute(route{
+			method: "PUT", path: api.PathRun, handle: s.openRun, body: json(api.OpenRun{}), answer: json(api.RunState{}),
+			summary: "Open the run that a key of the caller's stands for, or resume it, and say where it stands. A key has letters, digits and any of -._~!$&'()*+,;=:@, and does not begin with run_",
+		}),
+		s.agentRoute(route{
+			method: "PUT", path: api.PathStep, handle: s.askStep, body: json(api.AskStep{}), answer: json(api.Step{}),
+			summary: "Ask for permission to do a step, or learn what it came to. What is asked again goes on from what is recorded",
+			params:  []param{query("wait", "string", "How long to wait for a human's answer, such as 30s; at most 5m. Absent: not at all")},
+		}),
+		s.agentRoute(route{
+			method: "PUT", path: api.PathOutcome, handle: s.reportStep, body: json(api.ReportStep{}), answer: json(api.Outcome{}),
+			summary: "Report what came of an attempt at a step whose tool the agent runs itself. The same report again is the same record; another one is a conflict, but for one that ends a doubt",
+		}),
+		s.agentRoute(route{
+			method: "POST", path: api.PathRunStep, handle: s.runStep, body: json(api.RunStep{}), answer: json(api.Step{}),
+			summary: "Have the daemon do a step with a registered tool: permission check, call, record. What is recorded is answered, and not done again",
+		}),
+		s.agentRoute(route{
+			method: "PUT", path: api.PathDecision, handle: s.putDecision, body: json(api.Decide{}), answer: json(api.Decision{}),
+			summary: "Record what a model answered. Read it first: what is decided need not be asked again",
+		}),
+		s.agentRoute(route{
+			method: "GET", path: api.PathDecision, handle: s.getDecision, answer: json(api.Decision{}),
+			summary: "What was decided under a name",
+		}),
+		s.agentRoute(route{
+			method: "POST", path: api.PathContext, handle: s.postContext, body: json(api.LayContext{}), answer: json(api.Laid{}),
+			summary: "Record what is laid before a model. The same as the last time is the same record",
+		}),
+		s.agentRoute(route{
+			method: "PUT", path: api.PathCheckpoint, handle: s.putCheckpoint, body: json(nil), answer: json(api.Checkpoint{}),
+			summary: "Save the agent's state, any JSON value of at most 1 MiB, under a name, once",
+		}),
+		s.agentRoute(route{
+			method: "GET", path: api.PathLast, handle: s.getCheckpoint, answer: json(api.Checkpoint{}),
+			summary: "The last checkpoint, with its state",
+		}),
+		s.agentRoute(route{
+			method: "POST", path: api.PathClaims, handle: s.postClaim, body: json(api.MakeClaim{}), answer: json(api.Claim{}),
+			summary: "Say that something is done, and have it checked against the evidence. The same claim, with nothing done since, is the same record",
+		}),
+		s.agentRoute(route{
+			method: "POST", path: api.PathClose, handle: s.closeRun, body: json(api.CloseRun{}), answer: json(api.RunState{}),
+			summary: "End the run: as completed where the last claim holds, else 409 with the verdict; or as failed or stopped, for a reason",
+		}),
+		{
+			method: "GET", path: api.PathState, right: rightAny, handle: s.getState,
+			summary: "Where a run stands, by its records as they are now. Needs the right act, or read",
+			ok:      200, answer: json(api.RunState{}), problems: []int{400, 501, 503},
+		},
+		{
+			method: "GET", path: api.PathApprovals, right: api.RightRead, handle: s.listApprovals,
+			summary: "What waits for a human, in open runs. A human's answer is a record that the human signs, submitted like any",
+			ok:      200, answer: json(api.Approvals{}), problems: []int{501, 503},
+		},
 		{
 			method: "GET", path: api.PathRunRecords, right: api.RightRead, handle: s.runRecords,
 			summary: "Records of a run: its line, and what stands beside it", params: page, ok: 200, answer: json(api.Page{}), problems: []int{400},

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"ledgerd/internal/agent"
 	"ledgerd/internal/api"
 	"ledgerd/ledger"
 )
@@ -28,6 +29,8 @@ type Config struct {
 	// Backup writes a backup on the daemon's machine and returns its
 	// directory. nil: the route answers 501.
 	Backup func(ctx context.Context) (directory string, err error)
+	// Agents drives the runs of agents. nil: their routes answer 501.
+	Agents *agent.Host
 	// Metrics is what the ledger's hooks feed. nil: a new one.
 	Metrics *Metrics
 	Logger  *slog.Logger // slog.Default if nil

@@ -108,7 +108,7 @@ func (d *Desk) handle(ctx context.Context, run *runtime.Run, c Complaint) (*runt
 	if plan.Reply != "" {
 		res, err := runtime.Do(ctx, run, "reply", d.mail, tools.Mail{
 			To: []string{c.Email}, Subject: "Your complaint " + c.ID, Text: plan.Reply,
-		}, runtime.BecauseOf(run.Decision("plan")))
+		}, runtime.BecauseOf(run.DecisionID("plan")))
 		if err != nil {
 			return nil, err
 		}
@@ -124,7 +124,7 @@ func do(ctx context.Context, run *runtime.Run, step string, tool runtime.Tool, i
 	if err != nil {
 		return nil, err
 	}
-	return run.Do(ctx, runtime.Action{Step: step, Tool: tool.Spec().Name, Input: input, Decision: run.Decision("plan")})
+	return run.Do(ctx, runtime.Action{Step: step, Tool: tool.Spec().Name, Input: input, Decision: run.DecisionID("plan")})
 }
 
 // key names the run that is about a complaint: whoever opens it under the same key

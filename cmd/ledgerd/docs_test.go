@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"ledgerd/audit"
+	"ledgerd/internal/datadir"
+)
+
+// TestAgentsPage runs the shell blocks of docs/agents-http.md, one after the other,
+// in an empty directory, with a daemon of its own that they start and kill.
+func TestAgentsPage(t *testing.T) {
+	for _, tool := range []string{"sh", "curl", "mkdir"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatalf("the page wants %s, which .ci/install should have seen to", tool)
+			}
+			t.Skipf("the page wants %s, which is not here", tool)
+		}
+	}
+	bin, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../docs/agents-http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := []byte("set -eu\ntrap 'kill -9 $(jobs -p) 2>/dev/null || true' EXIT\n")
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(doc, -1)
+	for _, b := range blocks {
+		script = append(script, b[1]...)
+	}
+	if len(blocks) < 10 {
+		t.Fatalf("only %d examples", len(blocks))
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	sh := exec.CommandContext(ctx, "sh", "-x")
+	sh.Dir = dir
+	sh.Stdin = bytes.NewReader(script)
+	sh.Env = append(os.Environ(), "SERVER=http://"+address, "LEDGERD_LISTEN="+address, "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"))
+	sh.WaitDelay = time.Second // a daemon that is left has the pipes
+	out, err := sh.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{
+		`"state":"allowed"`, `"state":"denied"`, `"state":"in_doubt"`, `"state":"succeeded"`, `"reason":"claim_unsupported"`, `"result":"contradicted"`,
+		`"result":"supported"`, `"end":"completed"`, `"policies":["support-tells-crm"]`, `"name":"noted"`, "not decided yet", "not on this claim",
+	} {
+		if !bytes.Contains(out, []byte(want)) {
+			t.Errorf("the page never printed %s", want)
+		}
+	}
+	refund, err := os.ReadFile(filepath.Join(dir, "refund.json"))
+	if err != nil || !strings.Contains(string(refund), `"state":"allowed"`) {
+		t.Errorf("the refund, once approved: %s, %v", refund, err)
+	}
+	if t.Failed() {
+		t.Logf("%s", out)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "ticket-4711")); err != nil || !info.IsDir() {
+		t.Errorf("the tool did nothing: %v", err)
+	}
+	verifyPage(t, dir)
+}
+
+// verifyPage audits the bundle that the page ends with.
+func verifyPage(t *testing.T, dir string) {
+	t.Helper()
+	d, err := datadir.Open(filepath.Join(dir, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := d.Ledger(t.Context(), datadir.Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	trust, err := l.Trust()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(dir, "run.bundle.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	report, err := audit.VerifyBundle(f, trust, audit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Rules {
+		if r.Status != audit.Broken {
+			continue
+		}
+		for _, f := range r.Findings {
+			// The first claim was a lie, and is shown to be one.
+			if r.Rule != audit.RuleClaim {
+				t.Errorf("the audit: %s", f.String())
+			}
+		}
+	}
+	if got := report.Rule(audit.RuleContract).Status; got != audit.Held {
+		t.Errorf("the contract: %v", got)
+	}
+}
