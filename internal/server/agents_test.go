@@ -30,8 +30,8 @@ type agents struct {
 	t     *testing.T
 	token string // the agent's
 	host  *agent.Host
-	sent  atomic.Int64 // emails
-	fails atomic.Int64 // how many of the next calls of email fail
+	sent  atomic.Int64  // emails
+	fails atomic.Int64  // how many of the next calls of email fail
 	slow  chan struct{} // the tool slow returns when it is closed
 	human *evidence.PrivateKey
 }
