@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 
 	"ledgerd/evidence"
@@ -61,6 +62,17 @@ func (c *Client) Backup(ctx context.Context) (*api.Backup, error) {
 func (c *Client) Check(ctx context.Context) (*api.Checked, error) {
 	var r api.Checked
 	return &r, c.callJSON(ctx, &request{method: http.MethodPost, path: api.PathCheck}, &r)
+}
+
+// Metrics returns what the daemon tells Prometheus, in its text format.
+func (c *Client) Metrics(ctx context.Context) (string, error) {
+	resp, err := c.do(ctx, &request{method: http.MethodGet, path: api.PathMetrics})
+	if err != nil {
+		return "", asLedger(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	return string(b), err
 }
 
 // Ready returns nil where the daemon takes records.

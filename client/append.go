@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"ledgerd/evidence"
@@ -134,7 +135,7 @@ func (c *Client) appendOne(ctx context.Context, entry []byte) ([]ledger.Outcome,
 		return nil, err
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	b, err := readAnswer(resp.Body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the answer: %w", tlog.ErrUnknown, err)
 	}
@@ -143,6 +144,24 @@ func (c *Client) appendOne(ctx context.Context, entry []byte) ([]ledger.Outcome,
 		return nil, fmt.Errorf("%w: the answer: %w", tlog.ErrUnknown, err)
 	}
 	return []ledger.Outcome{out}, nil
+}
+
+// readAnswer reads an answer about one record, which is seldom longer than what
+// is set aside for it.
+func readAnswer(body io.Reader) ([]byte, error) {
+	b := make([]byte, 0, 256)
+	for len(b) < 4<<10 {
+		n, err := body.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			return b, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		b = slices.Grow(b, 128)
+	}
+	return nil, errors.New("want at most 4 KiB")
 }
 
 // perRecord: answers that the ledger, too, gives for a single record.

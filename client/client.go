@@ -35,8 +35,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"ledgerd/internal/api"
 )
 
@@ -65,7 +63,7 @@ type Client struct {
 	auth string
 	http *http.Client
 	// records sends single records; nil: http does.
-	records *fasthttp.HostClient
+	records *recordSender
 	retry   int
 	bare    bool // see Unparsed
 }
@@ -97,7 +95,7 @@ func New(server string, o Options) (*Client, error) {
 		c.auth = "Bearer " + o.Token
 	}
 	if c.http == nil {
-		c.records = recordClient(u, socket)
+		c.records = newRecordSender(u, socket, c.auth)
 		c.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
 	return c, nil
@@ -128,7 +126,7 @@ type request struct {
 	body         []byte
 	stream       io.Reader // instead of body; sent once
 	size         int64     // of stream
-	record       bool      // one record to append
+	record       bool      // body is one record, to append
 }
 
 // do sends a request and returns its answer, whose status is below 300. The
@@ -163,7 +161,7 @@ func retryAfter(resp *http.Response) time.Duration {
 
 func (c *Client) send(ctx context.Context, r *request) (*http.Response, error) {
 	if r.record && c.records != nil {
-		return c.sendRecord(ctx, r)
+		return c.records.send(ctx, r.body)
 	}
 	u := *c.base
 	u.Path += r.path

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -108,6 +109,34 @@ func TestRecordsOverOneConnection(t *testing.T) {
 			t.Errorf("%s: want one connection, found %d", network, n)
 		}
 	}
+}
+
+// Requests that are under way together keep their records and answers apart.
+func TestRecordsAtTheSameTime(t *testing.T) {
+	server, _ := answerer(t, "tcp", func(n int, _ *http.Request, body []byte) string {
+		if n%5 == 4 { // and what is no success
+			return "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n"
+		}
+		return placedAnswer(body, "")
+	})
+	c, err := New(server, Options{Token: "secret", BusyRetries: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = c.Unparsed()
+	var wg sync.WaitGroup
+	for w := range 16 {
+		wg.Go(func() {
+			for i := range 50 {
+				entry := bytes.Repeat(fmt.Appendf(nil, "%d/%d ", w, i), 1+100*(i%7))
+				outs, err := c.SubmitEach(entry)(t.Context())
+				if err != nil || outs[0].ID != evidence.IDOf(entry) || !bytes.Equal(outs[0].Entry, entry) {
+					t.Errorf("writer %d, record %d: %+v, %v", w, i, outs, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // What a daemon, or something between, says otherwise than usual: nothing but its

@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ledgerd/client"
 	"ledgerd/internal/bench"
 	"ledgerd/ledger"
 )
@@ -104,7 +105,8 @@ type benched struct {
 	dir    string // a directory on the disk that counts
 	local  bool
 	size   func(context.Context) (uint64, error)
-	proofs []prover // none: not to be measured
+	daemon func(context.Context) (time.Duration, error) // CPU time that it has used; nil: there is none
+	proofs []prover                                     // none: not to be measured
 	close  func() error
 }
 
@@ -153,12 +155,29 @@ func openBench(c *cli.Context) (*benched, error) {
 	}
 	if t.remote != nil {
 		b.to = t.remote.Unparsed()
+		b.daemon = func(ctx context.Context) (time.Duration, error) { return daemonCPU(ctx, t.remote) }
 		return b, nil
 	}
 	b.to, b.local, b.dir = t.local, true, t.local.Dir.Path
 	b.proofs = proversOf(t.local.Ledger)
 	b.size = func(context.Context) (uint64, error) { return t.local.Head().Size, nil }
 	return b, nil
+}
+
+// daemonCPU returns the CPU time that a daemon has used, as it tells Prometheus.
+func daemonCPU(ctx context.Context, c *client.Client) (time.Duration, error) {
+	const name = "process_cpu_seconds_total"
+	text, err := c.Metrics(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			s, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			return time.Duration(s * float64(time.Second)), err
+		}
+	}
+	return 0, nil // not every system tells
 }
 
 func scratchBench(c *cli.Context) (*benched, error) {
@@ -194,7 +213,8 @@ type measured struct {
 	Bytes      int64   `json:"bytes,omitempty"`
 	Seconds    float64 `json:"seconds,omitempty"`
 	PerSecond  float64 `json:"per_second,omitempty"`
-	CPU        float64 `json:"cpu_us_per_record,omitempty"` // of this process
+	CPU        float64 `json:"cpu_us_per_record,omitempty"`        // of this process
+	DaemonCPU  float64 `json:"daemon_cpu_us_per_record,omitempty"` // of the daemon, what it does between requests included
 	P50        float64 `json:"p50_ms,omitempty"`
 	P99        float64 `json:"p99_ms,omitempty"`
 	Max        float64 `json:"max_ms,omitempty"`
@@ -255,15 +275,35 @@ func (b *benched) load(c *cli.Context, writers, perRequest int) error {
 			return err
 		}
 	}
+	before, err := b.daemonTime(c.Context)
+	if err != nil {
+		return err
+	}
 	r, err := l.Run(c.Context, b.to, b.signer)
 	if err != nil {
 		return fmt.Errorf("%d writers, %d records a request: %w", writers, perRequest, err)
 	}
+	after, err := b.daemonTime(c.Context)
+	if err != nil {
+		return err
+	}
 	m.Records, m.Bytes, m.Seconds, m.PerSecond = r.Records, r.Bytes, r.Elapsed.Seconds(), r.PerSecond()
 	m.CPU = float64(r.CPUPerRecord().Nanoseconds()) / 1000
 	m.P50, m.P99, m.Max, m.Busy = ms(r.P50), ms(r.P99), ms(r.Max), r.Busy
-	return show(c, m, fmt.Sprintf("append    %5d writers, %3d a request: %8.0f/s  p50 %8.2f ms  p99 %8.2f ms  max %8.2f ms  CPU %4.0f µs  (%d records of %d bytes in %.1f s)",
-		writers, perRequest, m.PerSecond, m.P50, m.P99, m.Max, m.CPU, r.Records, r.Bytes/int64(max(1, r.Records)), m.Seconds))
+	cpu := fmt.Sprintf("%4.0f µs", m.CPU)
+	if after > before {
+		m.DaemonCPU = float64((after - before).Nanoseconds()) / 1000 / float64(max(1, r.Records))
+		cpu += fmt.Sprintf(" + daemon %4.0f µs", m.DaemonCPU)
+	}
+	return show(c, m, fmt.Sprintf("append    %5d writers, %3d a request: %8.0f/s  p50 %8.2f ms  p99 %8.2f ms  max %8.2f ms  CPU %s  (%d records of %d bytes in %.1f s)",
+		writers, perRequest, m.PerSecond, m.P50, m.P99, m.Max, cpu, r.Records, r.Bytes/int64(max(1, r.Records)), m.Seconds))
+}
+
+func (b *benched) daemonTime(ctx context.Context) (time.Duration, error) {
+	if b.daemon == nil {
+		return 0, nil
+	}
+	return b.daemon(ctx)
 }
 
 // openRuns opens runs, a hundred in a request, from a few writers at once.

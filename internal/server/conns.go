@@ -4,9 +4,12 @@ import (
 	"container/list"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"ledgerd/internal/api"
 )
@@ -30,11 +33,15 @@ type connections struct {
 	waiting list.List // of *conn, the longest first
 }
 
-// A conn is a connection that is counted, and that remembers its last bytes
-// (framedTwice).
+// A conn is a connection that is counted, that remembers its last bytes
+// (framedTwice), and that nobody watches while it waits for a commit.
 type conn struct {
 	net.Conn
 	tail []byte // of what was read, recent bytes or more
+
+	unwatched atomic.Bool // see unwatch; only while a request is at work
+
+	deadline deadline
 
 	in     *connections
 	place  *list.Element // in waiting; nil: a request is at work, or it is closed
@@ -110,18 +117,81 @@ func (s *connections) count() int {
 	return s.open
 }
 
-// begin notes that a request is at work, and returns what ends that.
-func (c *conn) begin() (end func()) {
+// begin notes that a request is at work, until end.
+func (c *conn) begin() {
 	c.in.mu.Lock()
-	defer c.in.mu.Unlock()
 	c.in.rest(c)
-	return func() {
-		c.in.mu.Lock()
-		defer c.in.mu.Unlock()
-		if !c.closed {
-			c.place = c.in.waiting.PushBack(c)
-		}
+	c.in.mu.Unlock()
+}
+
+func (c *conn) end() {
+	c.unwatched.Store(false)
+	c.in.mu.Lock()
+	if !c.closed {
+		c.place = c.in.waiting.PushBack(c)
 	}
+	c.in.mu.Unlock()
+}
+
+// unwatch makes the request at work one that goes on if its client leaves: it
+// waits for a commit, which is milliseconds, and which nothing takes it out of.
+// net/http, once it has the body, has a goroutine wait for the next byte or the
+// end of the client, and stops it before the answer: for a single record that is
+// a twentieth of what the daemon does. It is called before the body is read.
+func (c *conn) unwatch() {
+	if c != nil {
+		c.unwatched.Store(true)
+	}
+}
+
+// A deadline of reading reaches the connection when something waits for a read.
+// net/http and upload set five for a request that came in one piece, and one of
+// them matters.
+type deadline struct {
+	mu      sync.Mutex // guards what follows
+	due     time.Time  // as it was set last
+	set     time.Time  // that the connection has
+	reading bool
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	d := &c.deadline
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.due = t
+	if !d.reading {
+		return nil
+	}
+	return c.meet()
+}
+
+// SetDeadline implements net.Conn.
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// meet gives the connection the deadline that is due. The caller has the lock.
+func (c *conn) meet() error {
+	d := &c.deadline
+	if d.set == d.due {
+		return nil
+	}
+	d.set = d.due
+	return c.Conn.SetReadDeadline(d.due)
+}
+
+func (c *conn) startReading() error {
+	c.deadline.mu.Lock()
+	defer c.deadline.mu.Unlock()
+	c.deadline.reading = true
+	return c.meet()
+}
+
+func (c *conn) stopReading() {
+	c.deadline.mu.Lock()
+	c.deadline.reading = false
+	c.deadline.mu.Unlock()
 }
 
 // Close closes the connection and gives its place to another.

@@ -19,7 +19,16 @@ const recent = 12 << 10
 // Read is called by one goroutine at a time, which is the one that runs the
 // handler that looks at tail, or one that this handler started by reading.
 func (c *conn) Read(p []byte) (int, error) {
+	if len(p) == 1 && c.unwatched.Load() {
+		// net/http watches with a read of one byte, and reads nothing else so.
+		// No byte and no error means that nothing happened, and the watch is over.
+		return 0, nil
+	}
+	if err := c.startReading(); err != nil {
+		return 0, err
+	}
 	n, err := c.Conn.Read(p)
+	c.stopReading()
 	got := p[max(0, n-recent):n]
 	if len(c.tail)+len(got) > 2*recent { // seldom, so that little is moved
 		c.tail = c.tail[:copy(c.tail, c.tail[len(c.tail)-recent:])]

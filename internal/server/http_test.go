@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -457,6 +458,60 @@ func TestEvents(t *testing.T) {
 				t.Errorf("after 6: want 7, found %s", id)
 			}
 			break
+		}
+	}
+}
+
+// Who leaves after one record is not watched while it is committed; who leaves a
+// stream on the same connection is.
+func TestWatchAfterARecord(t *testing.T) {
+	d := daemontest.New(t, nil)
+	entries := d.Records(d.Line(), 3)
+	c := dial(t, d)
+	write := func(text string) {
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	post := func(entry []byte) {
+		write(head(d, "POST", api.PathRecords, joseType, "Content-Length: "+strconv.Itoa(len(entry))) + string(entry))
+	}
+	answers := bufio.NewReader(c)
+	for i, entry := range entries[:2] {
+		post(entry)
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil || resp.StatusCode != http.StatusCreated {
+			t.Fatalf("record %d: %v, %v", i, resp, err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}
+	streams := func() string {
+		_, list, _ := strings.Cut(string(request(t, "GET", d.URL+api.PathMetrics, nil, "Authorization", "Bearer "+d.Token).body), "\nledgerd_streams ")
+		n, _, _ := strings.Cut(list, "\n")
+		return n
+	}
+	until := func(want string) {
+		t.Helper()
+		for begun := time.Now(); streams() != want; time.Sleep(10 * time.Millisecond) {
+			if time.Since(begun) > 10*time.Second {
+				t.Fatalf("want %s streams, found %s", want, streams())
+			}
+		}
+	}
+	write(head(d, "GET", api.PathEvents))
+	until("1")
+	_ = c.Close()
+	until("0")
+
+	// Gone before the answer, and the record stands all the same.
+	c = dial(t, d)
+	post(entries[2])
+	_ = c.Close()
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := d.Ledger.Get(t.Context(), evidence.IDOf(entries[2])); err == nil {
+			break
+		} else if time.Since(begun) > 10*time.Second {
+			t.Fatalf("a record whose sender left: %v", err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -58,6 +59,32 @@ func NewMetrics() *Metrics {
 	m.registry.MustRegister(m.batchEntries, m.batchBytes, m.gather, m.sync, m.requests, m.problems, m.refusals, m.lost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// classes are those of a status; 1xx is none.
+var classes = [...]string{"2xx", "3xx", "4xx", "5xx"}
+
+// served counts the answers of one route.
+type served struct {
+	vec *prometheus.CounterVec
+	// known are the counters by class, looked up once each: a class that was
+	// never answered is not shown.
+	known [len(classes)]atomic.Pointer[prometheus.Counter]
+}
+
+func (m *Metrics) served(route string) *served {
+	return &served{vec: m.requests.MustCurryWith(map[string]string{"route": route})}
+}
+
+func (s *served) count(w *statusWriter) {
+	at := min(max(w.status/100-2, 0), len(classes)-1)
+	c := s.known[at].Load()
+	if c == nil {
+		found := s.vec.WithLabelValues(classes[at])
+		c = &found
+		s.known[at].Store(c)
+	}
+	(*c).Inc()
 }
 
 // Commit is the hook for ledger.Config.OnCommit.

@@ -44,6 +44,9 @@ func (s *Server) postRecords(w http.ResponseWriter, r *http.Request, g *Grant) {
 	if many {
 		max = api.MaxBatchSize
 	}
+	if sw, ok := w.(*statusWriter); ok && !many {
+		sw.conn.unwatch()
+	}
 	body, release, p := s.readAll(w, r, max)
 	if p != nil {
 		s.problem(w, r, p)
@@ -77,9 +80,16 @@ func (s *Server) postOne(w http.ResponseWriter, r *http.Request, g *Grant, entry
 	b, status := appendPlaced(line[:0], &outs[0])
 	h := w.Header()
 	h["Content-Type"] = jsonType
-	h["Location"] = []string{api.PathRecords + "/" + outs[0].ID.String()}
+	h["Location"] = []string{location(outs[0].ID)}
 	w.WriteHeader(status)
 	_, _ = w.Write(b)
+}
+
+// location is the path of a record.
+func location(id evidence.ID) string {
+	var path [len(api.PathRecords) + len("/ev_") + 43]byte
+	b := append(append(path[:0], api.PathRecords...), "/ev_"...)
+	return string(base64.RawURLEncoding.AppendEncode(b, id[:]))
 }
 
 // postMany submits the lines that this token may write, next to each other, and

@@ -49,6 +49,7 @@ type Server struct {
 	now         func() time.Time
 	metrics     *Metrics
 	mux         *http.ServeMux
+	appends     http.Handler // of the route that nearly every request is for
 	routes      []route
 	openapi     []byte
 	hosts       map[string]bool
@@ -90,7 +91,11 @@ func New(cfg Config) (*Server, error) {
 	s.routes = s.table()
 	s.mux = http.NewServeMux()
 	for _, r := range s.routes {
-		s.mux.Handle(r.method+" "+r.path, s.handler(r))
+		h := s.handler(r)
+		s.mux.Handle(r.method+" "+r.path, h)
+		if r.method == http.MethodPost && r.path == api.PathRecords {
+			s.appends = h
+		}
 	}
 	s.mux.HandleFunc("/", s.noRoute)
 	var err error
@@ -111,11 +116,14 @@ func (s *Server) Routes() []string {
 
 // handler checks the token and its right, then hands over.
 func (s *Server) handler(r route) http.Handler {
-	served := s.metrics.requests.MustCurryWith(map[string]string{"route": r.method + " " + r.path})
+	served := s.metrics.served(r.method + " " + r.path)
 	open := r.right == "" || r.log && s.cfg.PublicLog
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		sw := &statusWriter{ResponseWriter: w}
-		defer func() { served.WithLabelValues(sw.class()).Inc() }()
+		sw, ok := w.(*statusWriter)
+		if !ok { // a test's recorder
+			sw = &statusWriter{ResponseWriter: w}
+		}
+		defer served.count(sw)
 		if req.ContentLength != 0 && len(r.body) == 0 {
 			abandonBody(sw) // no handler of this route reads one
 		}
@@ -151,10 +159,12 @@ func (s *Server) grant(r *http.Request) *Grant {
 var nosniff = []string{"nosniff"}
 
 // ServeHTTP serves one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header()["X-Content-Type-Options"] = nosniff
-	if c := connOf(r); c != nil {
-		defer c.begin()()
+func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	rw.Header()["X-Content-Type-Options"] = nosniff
+	w := &statusWriter{ResponseWriter: rw, conn: connOf(r)}
+	if c := w.conn; c != nil {
+		c.begin()
+		defer c.end()
 		if c.probes && !s.probe(w, r) {
 			return
 		}
@@ -167,6 +177,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	raw, _, _ := strings.Cut(r.RequestURI, "?")
 	if strings.ContainsAny(raw, "%\\") || path.Clean(r.URL.Path) != r.URL.Path {
 		s.problem(w, r, notFound("want a path without escapes, dot segments and empty ones: none is served that has any"))
+		return
+	}
+	if r.Method == http.MethodPost && r.URL.Path == api.PathRecords {
+		s.appends.ServeHTTP(w, r) // the mux would find the same
 		return
 	}
 	s.mux.ServeHTTP(w, r)
@@ -240,10 +254,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, status int, v an
 	_, _ = s.stream(w).Write(append(b, '\n'))
 }
 
-// statusWriter remembers the status for the metrics, and whether the request's
-// body was read to its end.
+// statusWriter remembers the status for the metrics, whether the request's body
+// was read to its end, and the connection.
 type statusWriter struct {
 	http.ResponseWriter
+	conn     *conn // nil where a test has none
 	status   int
 	bodyRead bool
 }
@@ -257,18 +272,6 @@ func (w *statusWriter) WriteHeader(status int) {
 
 // Unwrap lets http.ResponseController find the connection.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *statusWriter) class() string {
-	switch {
-	case w.status == 0 || w.status < 300:
-		return "2xx"
-	case w.status < 400:
-		return "3xx"
-	case w.status < 500:
-		return "4xx"
-	}
-	return "5xx"
-}
 
 // streamWriter gives each write of a long answer its own time: a reader that
 // stops reading is cut off, one that is merely slow is not.

@@ -156,6 +156,27 @@ type submission struct {
 	results []Result
 }
 
+// newSubmission makes room for n candidates: at once for a lone one, which most
+// are.
+func newSubmission(n int) (*submission, []slot) {
+	var sub *submission
+	var slots []slot
+	if n == 1 {
+		one := new(struct {
+			submission
+			slot   [1]slot
+			result [1]Result
+		})
+		sub, slots = &one.submission, one.slot[:]
+		sub.results = one.result[:]
+	} else {
+		sub, slots = &submission{results: make([]Result, n)}, make([]slot, n)
+	}
+	sub.done = make(chan struct{})
+	sub.left.Store(int64(n))
+	return sub, slots
+}
+
 func (s *slot) answer(r Result) {
 	s.sub.results[s.at] = r
 	if s.sub.left.Add(-1) == 0 {
@@ -178,12 +199,10 @@ func (l *Log) Submit(cs ...*Candidate) (wait func(context.Context) ([]Result, er
 	if l.cfg.ReadOnly {
 		return failed(ErrReadOnly)
 	}
-	sub := &submission{done: make(chan struct{}), results: make([]Result, len(cs))}
-	sub.left.Store(int64(len(cs)))
+	sub, slots := newSubmission(len(cs))
 	if len(cs) == 0 {
 		close(sub.done)
 	}
-	slots := make([]slot, len(cs))
 	bytes := 0
 	for i, c := range cs {
 		slots[i] = slot{c: c, ready: make(chan struct{}), sub: sub, at: i}
@@ -345,11 +364,16 @@ func (l *Log) start(e *edge) {
 const prepareAtOnce = 8
 
 // prepare is a preparer. It takes together what is there, less what the other
-// preparers could do meanwhile.
+// preparers could do meanwhile. A writer's goroutine wakes it with the first of
+// them: it lets those run that are ready to bring more, of whom a lone writer
+// has none.
 func (l *Log) prepare() {
 	preparers := runtime.GOMAXPROCS(0)
 	var slots []*slot
 	for s := range l.prep {
+		if len(l.prep) < preparers*(prepareAtOnce-1) {
+			runtime.Gosched()
+		}
 		slots = append(slots[:0], s)
 		for more := min(len(l.prep)/preparers, prepareAtOnce-1); more > 0; more-- {
 			select {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -515,3 +516,47 @@ func (slowNo) prepare(c *tlog.Candidate) error {
 func (slowNo) Admit(uint64, *tlog.Candidate) error { return nil }
 func (slowNo) Rows(uint64, int) []tlog.Row         { return nil }
 func (slowNo) Durable(uint64)                      {}
+
+// Writers who are ready at the same time are prepared together, whoever comes
+// first; one who comes alone is.
+func TestPreparedTogether(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that it is known who is ready
+	a := new(counting)
+	c := config(t)
+	c.Admitter = a
+	l := mustOpen(t, new(tlogtest.Store), c)
+	defer l.Close()
+	const writers = 33
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			if _, err := l.Append(ctx, &tlog.Candidate{Entry: entry(i)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(a.together); n > writers/3 {
+		t.Errorf("want %d candidates prepared by several, found %v", writers, a.together)
+	}
+	a.together = nil
+	for i := range 3 {
+		if _, err := l.Append(ctx, &tlog.Candidate{Entry: entry(writers + i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := fmt.Sprint(a.together); got != "[1 1 1]" {
+		t.Errorf("one after the other: want each alone, found %s", got)
+	}
+}
+
+// counting remembers how many candidates were prepared at a time.
+type counting struct {
+	slowNo
+	together []int // of one preparer
+}
+
+func (a *counting) Prepare(cs []*tlog.Candidate) []error {
+	a.together = append(a.together, len(cs))
+	return a.slowNo.Prepare(cs)
+}
