@@ -100,6 +100,8 @@ type Log struct {
 	queuedBytes int
 	closed      bool // no more submissions; line and prep are closed
 
+	flights chan struct{} // holds one for each commit in flight
+
 	dead    chan struct{} // closed when a commit has failed
 	cause   error         // why; read only once dead is closed
 	working sync.WaitGroup
@@ -331,16 +333,17 @@ func (l *Log) stop(cause error) {
 func (l *Log) start(e *edge) {
 	l.line = make(chan *slot, l.cfg.QueueEntries)
 	l.prep = make(chan *slot, l.cfg.QueueEntries)
+	l.flights = make(chan struct{}, maxInFlight)
 	commits := make(chan *commit, maxInFlight)
 	for range runtime.GOMAXPROCS(0) {
 		l.working.Go(l.prepare)
 	}
-	s := &sequencer{log: l, edge: e, commits: commits, flights: make(chan struct{}, maxInFlight)}
+	s := &sequencer{log: l, edge: e, commits: commits}
 	l.working.Go(s.run)
 	committed := make(chan struct{})
 	l.working.Go(func() {
 		defer close(committed)
-		l.commitAll(commits, s.flights)
+		l.commitAll(commits)
 	})
 	if l.cfg.Keeper != nil && !l.cfg.ReadOnly {
 		l.working.Go(func() { l.keepHeads(committed) })
@@ -365,13 +368,13 @@ const prepareAtOnce = 8
 
 // prepare is a preparer. It takes together what is there, less what the other
 // preparers could do meanwhile. A writer's goroutine wakes it with the first of
-// them: it lets those run that are ready to bring more, of whom a lone writer
-// has none.
+// them. While a commit is in flight, which those have to wait for that come now,
+// it lets others run that are ready to bring more; a lone writer never waits so.
 func (l *Log) prepare() {
 	preparers := runtime.GOMAXPROCS(0)
 	var slots []*slot
 	for s := range l.prep {
-		if len(l.prep) < preparers*(prepareAtOnce-1) {
+		if len(l.flights) > 0 && len(l.prep) < preparers*(prepareAtOnce-1) {
 			runtime.Gosched()
 		}
 		slots = append(slots[:0], s)

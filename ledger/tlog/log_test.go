@@ -517,36 +517,48 @@ func (slowNo) Admit(uint64, *tlog.Candidate) error { return nil }
 func (slowNo) Rows(uint64, int) []tlog.Row         { return nil }
 func (slowNo) Durable(uint64)                      {}
 
-// Writers who are ready at the same time are prepared together, whoever comes
-// first; one who comes alone is.
+// Writers who are ready while a commit is in flight are prepared together,
+// whoever comes first; one who comes alone is.
 func TestPreparedTogether(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that it is known who is ready
 	a := new(counting)
-	c := config(t)
+	s, c := new(tlogtest.Store), config(t)
 	c.Admitter = a
-	l := mustOpen(t, new(tlogtest.Store), c)
+	l := mustOpen(t, s, c)
 	defer l.Close()
+	for i := range 3 {
+		if _, err := l.Append(ctx, &tlog.Candidate{Entry: entry(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold, begun := make(chan struct{}), s.Begins()
+	s.OnWait = func(int, *tlog.Batch) error { <-hold; return nil }
 	const writers = 33
 	var wg sync.WaitGroup
-	for i := range writers {
+	write := func(i int) {
 		wg.Go(func() {
 			if _, err := l.Append(ctx, &tlog.Candidate{Entry: entry(i)}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
+	write(3)
+	for s.Begins() == begun {
+		time.Sleep(time.Millisecond)
+	}
+	for i := range writers {
+		write(4 + i)
+	}
+	for l.Counts().Queue > 0 || s.Begins() < begun+2 {
+		time.Sleep(time.Millisecond)
+	}
+	close(hold)
 	wg.Wait()
-	if n := len(a.together); n > writers/3 {
-		t.Errorf("want %d candidates prepared by several, found %v", writers, a.together)
+	if fmt.Sprint(a.together[:4]) != "[1 1 1 1]" {
+		t.Errorf("no commit in flight: want each alone, found %v", a.together[:4])
 	}
-	a.together = nil
-	for i := range 3 {
-		if _, err := l.Append(ctx, &tlog.Candidate{Entry: entry(writers + i)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := fmt.Sprint(a.together); got != "[1 1 1]" {
-		t.Errorf("one after the other: want each alone, found %s", got)
+	if n := len(a.together) - 4; n > writers/3 {
+		t.Errorf("want %d candidates prepared by several, found %v", writers, a.together[4:])
 	}
 }
 

@@ -26,7 +26,6 @@ type sequencer struct {
 	log     *Log
 	edge    *edge
 	commits chan<- *commit
-	flights chan struct{} // holds one for each commit in flight
 
 	open  *commit // being gathered
 	bytes int     // of its entries
@@ -54,11 +53,11 @@ func (s *sequencer) run() {
 		var fly chan struct{}
 		if s.due(full, len(line)) {
 			select {
-			case s.flights <- struct{}{}:
+			case s.log.flights <- struct{}{}:
 				s.begin()
 				continue
 			default: // go on gathering until one has landed
-				fly = s.flights
+				fly = s.log.flights
 			}
 		}
 		select {
@@ -86,7 +85,7 @@ func (s *sequencer) run() {
 // they sync, the other half is prepared, and neither disk nor processors wait.
 func (s *sequencer) due(full bool, line int) bool {
 	gathered := len(s.open.slots)
-	return gathered > 0 && (full || line == 0 || len(s.flights) == 0 && gathered >= line)
+	return gathered > 0 && (full || line == 0 || len(s.log.flights) == 0 && gathered >= line)
 }
 
 // drop answers everybody whose candidate was never begun.
@@ -193,7 +192,7 @@ type failedPending struct{ err error }
 func (p failedPending) Wait() error { return p.err }
 
 // commitAll is the committer.
-func (l *Log) commitAll(commits <-chan *commit, flights <-chan struct{}) {
+func (l *Log) commitAll(commits <-chan *commit) {
 	for c := range commits {
 		var err error
 		select {
@@ -213,11 +212,11 @@ func (l *Log) commitAll(commits <-chan *commit, flights <-chan struct{}) {
 			for _, s := range c.slots {
 				s.answer(l.failure(s, err))
 			}
-			<-flights
+			<-l.flights
 			continue
 		}
 		l.durable(c)
-		<-flights
+		<-l.flights
 	}
 }
 
