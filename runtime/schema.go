@@ -54,7 +54,7 @@ func register(t Tool) (*registered, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tool %q: %w", spec.Name, err)
 	}
-	reg.doc = &Document{Media: mediaJSON, Data: doc}
+	reg.doc = NewDocument(mediaJSON, doc)
 	return reg, nil
 }
 
