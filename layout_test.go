@@ -147,6 +147,16 @@ func TestVerifyStandsAlone(t *testing.T) {
 	}
 }
 
+// TestShownAsAUserWouldWriteIt: the program that people read first uses nothing
+// that they could not.
+func TestShownAsAUserWouldWriteIt(t *testing.T) {
+	for _, imp := range list(t, "./internal/quickstart/support")[0].Imports {
+		if strings.HasPrefix(imp, module+"/internal/") {
+			t.Errorf("internal/quickstart/support imports %s, which no user's program can", imp)
+		}
+	}
+}
+
 func TestEveryPackageSaysWhatItIs(t *testing.T) {
 	for _, p := range list(t, "./...") {
 		if p.ImportPath != module && p.Doc == "" {

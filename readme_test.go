@@ -28,7 +28,7 @@ func TestREADME(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := os.CopyFS(filepath.Join(dir, "internal/quickstart"), os.DirFS(filepath.Join(root, "internal/quickstart"))); err != nil {
+	if err := os.CopyFS(filepath.Join(dir, "examples"), os.DirFS(filepath.Join(root, "examples"))); err != nil {
 		t.Fatal(err)
 	}
 	runID := regexp.MustCompile(`run_\S+`)
@@ -70,5 +70,42 @@ func TestREADME(t *testing.T) {
 	}
 	if !verified {
 		t.Error("README.md does not verify anything")
+	}
+}
+
+// TestREADMEShowsTheQuickstart: what README.md shows of the quickstart is what it
+// prints, but for names that differ each time. A line "…" stands for what is left
+// out.
+func TestREADMEShowsTheQuickstart(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "among other things:\n\n```\n")
+	shown, _, ok2 := strings.Cut(rest, "\n```\n")
+	if !ok || !ok2 {
+		t.Fatal("README.md: want a block of what the quickstart prints")
+	}
+	program := filepath.Join(t.TempDir(), "ledgerd")
+	if out, err := exec.Command("go", "build", "-o", program, "./cmd/ledgerd").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.Command(program, "quickstart", "--data-dir", filepath.Join(t.TempDir(), "ledger")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// IDs and hashes are cut short, and numbers of processes differ.
+	varies := regexp.MustCompile(`\S+…|process \d+`)
+	plain := func(s string) string {
+		return strings.Join(strings.Fields(varies.ReplaceAllString(s, "*")), " ")
+	}
+	page := plain(string(out))
+	for _, part := range strings.Split(shown, "\n   …\n") {
+		part = plain(part)
+		_, after, found := strings.Cut(page, part)
+		if len(part) < 100 || !found {
+			t.Fatalf("README.md shows\n%s\nand the quickstart does not, from there on:\n%s", part, page)
+		}
+		page = after
 	}
 }

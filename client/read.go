@@ -78,6 +78,9 @@ func (c *Client) Find(ctx context.Context, f ledger.Filter) iter.Seq2[evidence.P
 	set("actor", f.Actor)
 	set("action", f.Action)
 	set("kind", string(f.Kind))
+	if !f.Parent.IsZero() {
+		set("parent", f.Parent.String())
+	}
 	if f.From != 0 {
 		q.Set("from", f.From.String())
 	}

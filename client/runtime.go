@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,6 +34,11 @@ type runtimeLedger struct {
 // ReadPayload implements [runtime.Ledger].
 func (l *runtimeLedger) ReadPayload(ctx context.Context, commit evidence.Digest) (*evidence.Payload, error) {
 	return l.Payload(ctx, commit)
+}
+
+// Children implements [runtime.Ledger].
+func (l *runtimeLedger) Children(ctx context.Context, opened evidence.ID) iter.Seq2[evidence.RunID, error] {
+	return runtime.RunsOf(l.Find(ctx, ledger.Filter{Parent: opened}))
 }
 
 // Lease takes or renews the lease of a run, as *ledger.Ledger does.

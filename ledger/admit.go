@@ -211,6 +211,9 @@ func (a *admitter) take(index uint64, p *prepared, st *runState) error {
 		}
 		a.runs.trim(a.durable.Load())
 	}
+	if b, ok := rec.Body.(*evidence.PayloadErased); ok {
+		a.ledger.erasures.add(b.Commit)
+	}
 	e := indexed{index, id, rec, p.uses}
 	a.batch = append(a.batch, e)
 	a.flying = append(a.flying, e)

@@ -87,12 +87,23 @@ const (
 	backupMany  = 1024
 )
 
-// backup copies every payload, verified. The copies are files of their own, no
-// links: an erasure overwrites the original.
+// backup copies every payload that has a file, verified, and the keys of those
+// that lie in the store, which was copied before. The copies are files of their
+// own, no links: an erasure overwrites the original.
 func (v *Vault) backup(ctx context.Context, dir string) error {
 	to, err := OpenVaultOn(v.fs, dir, v.max)
 	if err != nil {
 		return err
+	}
+	if v.cells != nil {
+		// Keys of later payloads are nothing that the copy needs.
+		last, ok, err := lastSlot(v.cells.store)
+		if err == nil && ok {
+			err = v.cells.keys.copyTo(dir, last+1)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	var batch []evidence.Payload
 	bytes := 0
@@ -101,7 +112,7 @@ func (v *Vault) backup(ctx context.Context, dir string) error {
 		batch, bytes = batch[:0], 0
 		return err
 	}
-	for d, err := range v.Digests(ctx) {
+	for d, err := range v.files(ctx) {
 		if err != nil {
 			return err
 		}

@@ -56,6 +56,7 @@ func Check(ctx context.Context, s Store, v *Vault, verifierKey string, progress 
 	if err != nil {
 		return nil, fmt.Errorf("check: %w", err)
 	}
+	attachCells(v, s)
 	r, err := tlog.Check(ctx, s, verifier, halfOf(progress))
 	if err != nil {
 		return nil, err
@@ -146,7 +147,7 @@ func (c *checker) differs(place, want, found string) {
 	}
 }
 
-// payloads verifies every file of the vault.
+// payloads verifies every payload of the vault.
 func (c *checker) payloads(ctx context.Context) error {
 	if c.vault == nil {
 		return nil
@@ -327,7 +328,7 @@ func describe(key []byte) string {
 	case rowErased:
 		return "erasure of " + evidence.Digest(rest).String()
 	}
-	name := map[byte]string{fieldActor: "actor", fieldAction: "action", fieldKind: "kind", fieldMinute: "minute", fieldHour: "hour"}[rest[0]]
+	name := map[byte]string{fieldActor: "actor", fieldAction: "action", fieldKind: "kind", fieldParent: "parent", fieldMinute: "minute", fieldHour: "hour"}[rest[0]]
 	if isTime(rest[0]) {
 		return fmt.Sprintf("%s %x", name, rest[1:])
 	}

@@ -140,7 +140,7 @@ func TestWrongRowsAreNotBelieved(t *testing.T) {
 
 func TestCheckFindsDamagedPayloads(t *testing.T) {
 	w := newWorld(t)
-	good, bad, gone := w.put(payload("good")), w.put(payload("bad")), payload("gone")
+	good, bad, gone := w.put(payload("good")), w.put(filed("bad")), payload("gone")
 	r := w.newRun()
 	commitments := func(c evidence.Commitment) []byte {
 		return r.next(&evidence.Escalation{Reason: "policy", To: "billing", Text: &c})
@@ -294,7 +294,9 @@ func TestBackup(t *testing.T) {
 		t.Errorf("the original is marked as a backup: %v, %v", is, err)
 	}
 	logSeed := logKey(origin).Seed()
-	for _, secret := range [][]byte{logSeed, []byte(base64.RawURLEncoding.EncodeToString(logSeed)), rootKey.Seed(), runtimeKey.Seed()} {
+	later := w.put(payload("after the backup"))
+	laterKey, _ := w.keyOf(later.Commit)
+	for _, secret := range [][]byte{laterKey, logSeed, []byte(base64.RawURLEncoding.EncodeToString(logSeed)), rootKey.Seed(), runtimeKey.Seed()} {
 		copied := *w
 		copied.dir = dir
 		if files := copied.grep(secret); len(files) > 0 {

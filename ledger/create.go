@@ -73,6 +73,9 @@ func Create(ctx context.Context, s Store, v *Vault, cfg Config, entries ...[]byt
 				return err
 			}
 		}
+		if err := l.loadErasures(ctx); err != nil {
+			return err
+		}
 		if _, err := l.Append(ctx, entries...); err != nil {
 			return err
 		}

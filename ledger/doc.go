@@ -31,8 +31,9 @@
 //
 // # Payloads
 //
-// A [Vault] keeps payloads in files beside the log, under their commitments, so
-// that one can be erased without touching a proof.
+// A [Vault] keeps payloads beside the log, under their commitments, so that one can
+// be erased without touching a proof: in files, or small ones encrypted in the
+// ledger's store ([CellStore]), where their record's sync makes them durable.
 //
 // The log's signed state is a tree head here, on the wire in the format that
 // C2SP calls a checkpoint; in this module a checkpoint is the saved state of a

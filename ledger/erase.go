@@ -61,15 +61,20 @@ func (v *Vault) forget(d evidence.Digest) error {
 	return nil
 }
 
-// remove overwrites the payload's file with zeros, salt included, syncs that,
-// removes the file and syncs its directory, the latter also where the file is
-// missing: whoever removed it may not have come that far, and its name, with
-// zeros behind it, would come back.
+// remove wipes the key of the payload's cell, and overwrites its file with zeros,
+// salt included, syncs that, removes the file and syncs its directory, the latter
+// also where the file is missing: whoever removed it may not have come that far,
+// and its name, with zeros behind it, would come back.
 //
 // The zeros reach the sectors where the file system writes in place (ext4, XFS).
 // On one that never does, and inside a flash device, the old sectors live on
 // until they are reused; docs/operations.md says so.
 func (v *Vault) remove(d evidence.Digest) error {
+	if v.cells != nil {
+		if err := v.cells.erase(d); err != nil {
+			return err
+		}
+	}
 	path := v.path(d)
 	err := v.overwrite(path)
 	if err == nil {

@@ -18,6 +18,7 @@ type Filter struct {
 	Actor  string
 	Action string // of authorizations and executions
 	Kind   evidence.Kind
+	Parent evidence.ID   // of run.opened: the record that the run continues
 	From   evidence.Time // not before, by the record's own time
 	To     evidence.Time // before
 	After  *uint64       // only beyond this index: the last of the page before
@@ -59,7 +60,8 @@ func (f *Filter) meets(r *evidence.Record) bool {
 
 func (f *Filter) meetsButTime(r *evidence.Record) bool {
 	return (f.Run == "" || r.Run == f.Run) && (f.Actor == "" || r.Actor == f.Actor) &&
-		(f.Action == "" || actionOf(r) == f.Action) && (f.Kind == "" || r.Kind == f.Kind)
+		(f.Action == "" || actionOf(r) == f.Action) && (f.Kind == "" || r.Kind == f.Kind) &&
+		(f.Parent.IsZero() || parentOf(r) == f.Parent.String())
 }
 
 // candidates yields the rising indexes below size that the rows give for f: all
@@ -177,10 +179,14 @@ func (l *Ledger) streams(ctx context.Context, f *Filter, first, end uint64) ([]*
 		}
 		out = append(out, newStream(merge(l.runIndexes(ctx, rowLine, run, first, end), l.runIndexes(ctx, rowBeside, run, first, end))))
 	}
+	parent := ""
+	if !f.Parent.IsZero() {
+		parent = f.Parent.String()
+	}
 	for _, c := range []struct {
 		field byte
 		value string
-	}{{fieldActor, f.Actor}, {fieldAction, f.Action}, {fieldKind, string(f.Kind)}} {
+	}{{fieldActor, f.Actor}, {fieldAction, f.Action}, {fieldKind, string(f.Kind)}, {fieldParent, parent}} {
 		if c.value != "" {
 			out = append(out, newStream(l.postings(ctx, c.field, c.value, first, end)))
 		}

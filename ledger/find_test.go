@@ -19,9 +19,14 @@ func (w *world) mixed(runs int) []evidence.Placed {
 	rng := rand.New(rand.NewPCG(1, 2))
 	actions := []string{"send_email", "refund", "lookup"}
 	agents := []string{"support", "support/1", "support/17", "runtime-01"}
+	var opened []evidence.ID
 	for range runs {
 		r := w.newRun()
+		if n := len(opened); n > 0 && rng.IntN(3) == 0 {
+			r.parent = opened[rng.IntN(min(n, 4))]
+		}
 		entries := [][]byte{r.open()}
+		opened = append(opened, r.prev)
 		for range rng.IntN(6) {
 			rec := r.record(&evidence.Authorization{
 				Step: fmt.Sprintf("step-%d", r.n), Action: actions[rng.IntN(3)], Tool: "email_sender", Input: commit("input"),
@@ -58,7 +63,7 @@ func (w *world) mixed(runs int) []evidence.Placed {
 }
 
 // filters are many combinations of conditions, none, some and all of which meet.
-func filters(runs int) []ledger.Filter {
+func filters(runs int, all []evidence.Placed) []ledger.Filter {
 	var out []ledger.Filter
 	minute := func(m int) evidence.Time { return evidence.TimeOf(start.Add(time.Duration(m) * time.Minute)) }
 	for _, run := range []evidence.RunID{"", runID(1), runID(runs / 2), runID(runs + 1)} {
@@ -72,6 +77,17 @@ func filters(runs int) []ledger.Filter {
 			}
 		}
 	}
+	for _, run := range []evidence.RunID{runID(1), runID(2), runID(runs)} {
+		var of evidence.ID
+		for _, p := range all {
+			if p.Record.Run == run && p.Record.Kind == evidence.KindRunOpened {
+				of = p.ID
+			}
+		}
+		for _, span := range [][2]evidence.Time{{}, {minute(7), minute(31)}} {
+			out = append(out, ledger.Filter{Parent: of, From: span[0], To: span[1]}, ledger.Filter{Parent: of, Actor: "support"}, ledger.Filter{Parent: of, Action: "refund"})
+		}
+	}
 	return out
 }
 
@@ -81,14 +97,17 @@ func want(all []evidence.Placed, f ledger.Filter) []uint64 {
 	for _, p := range all {
 		r := p.Record
 		var action string
+		var parent evidence.ID
 		switch b := r.Body.(type) {
+		case *evidence.RunOpened:
+			parent = b.Parent
 		case *evidence.Authorization:
 			action = b.Action
 		case *evidence.Execution:
 			action = b.Action
 		}
 		if (f.Run == "" || f.Run == r.Run) && (f.Actor == "" || f.Actor == r.Actor) && (f.Action == "" || f.Action == action) &&
-			(f.Kind == "" || f.Kind == r.Kind) && (f.From == 0 || r.Time >= f.From) && (f.To == 0 || r.Time < f.To) &&
+			(f.Kind == "" || f.Kind == r.Kind) && (f.Parent.IsZero() || f.Parent == parent) && (f.From == 0 || r.Time >= f.From) && (f.To == 0 || r.Time < f.To) &&
 			(f.After == nil || p.Index > *f.After) && (f.Limit == 0 || len(out) < f.Limit) {
 			out = append(out, p.Index)
 		}
@@ -117,7 +136,7 @@ func TestEveryQueryBeforeAndAfterReindex(t *testing.T) {
 	compare := func(when string) {
 		t.Helper()
 		hits := 0
-		for _, f := range filters(runs) {
+		for _, f := range filters(runs, all) {
 			expect := want(all, f)
 			hits += len(expect)
 			if got := w.find(f); !slices.Equal(got, expect) {
@@ -145,7 +164,7 @@ func TestEveryQueryBeforeAndAfterReindex(t *testing.T) {
 	}
 	w.restart()
 	compare("after a reindex")
-	for _, f := range filters(runs) {
+	for _, f := range filters(runs, all) {
 		whole, page := w.find(f), f
 		var pages []uint64
 		for page.Limit = 7; ; {

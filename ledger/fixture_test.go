@@ -220,6 +220,8 @@ type run struct {
 	id   evidence.RunID
 	prev evidence.ID
 	n    int
+
+	parent evidence.ID
 }
 
 func (w *world) newRun() *run {
@@ -256,7 +258,7 @@ func (r *run) next(b evidence.Body) []byte {
 }
 
 func (r *run) open() []byte {
-	return r.next(&evidence.RunOpened{Principal: "user:1", Subject: "ticket:1", Task: "complaint", Runtime: "runtime-01"})
+	return r.next(&evidence.RunOpened{Principal: "user:1", Subject: "ticket:1", Task: "complaint", Runtime: "runtime-01", Parent: r.parent})
 }
 
 func (r *run) authorize(action string) []byte {

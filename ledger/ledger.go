@@ -69,6 +69,7 @@ type Ledger struct {
 	admit    *admitter
 	registry *audit.Registry
 	leases   *leases
+	erasures erasures
 	counts   counts
 	checked  atomic.Pointer[tlog.SignedHead] // of the last receipt: its signature was verified
 }
@@ -103,6 +104,7 @@ func open(ctx context.Context, s Store, v *Vault, cfg Config) (*Ledger, error) {
 		return nil, fmt.Errorf("open ledger: the log's verifier key: %w", err)
 	}
 	l := &Ledger{cfg: cfg, origin: verifier.Name(), verifier: verifier, store: s, vault: v}
+	attachCells(v, s)
 	if l.leases, err = openLeases(cfg.LeaseDir); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
@@ -147,7 +149,7 @@ func (l *Ledger) start(ctx context.Context) error {
 	if l.log.Head().Size == 0 {
 		return ErrNoLedger
 	}
-	if err := l.loadRegistry(ctx); err != nil {
+	if err := errors.Join(l.loadRegistry(ctx), l.loadErasures(ctx)); err != nil {
 		return err
 	}
 	return l.finishErasures(ctx)

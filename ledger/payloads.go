@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"ledgerd/evidence"
 	"ledgerd/ledger/tlog"
@@ -26,7 +27,16 @@ func (l *Ledger) PutCommitted(ctx context.Context, want evidence.Commitment, sal
 
 // PutPayloads stores many payloads for the price of a few syncs.
 func (l *Ledger) PutPayloads(ctx context.Context, payloads []evidence.Payload) ([]evidence.Commitment, error) {
-	return l.vault.putMany(ctx, payloads, l.notErased(ctx))
+	return l.vault.putMany(ctx, payloads, l.notErased(ctx), true)
+}
+
+// PutPayloadsAhead is PutPayloads for payloads whose record is submitted next, with
+// salts that the caller just made: they are durable once a record is that was
+// submitted after it returned, and small ones cost no sync of their own. If we
+// crash before, they are gone, as the record is. Nobody looks whether they are
+// there: what is put twice is stored twice.
+func (l *Ledger) PutPayloadsAhead(ctx context.Context, payloads []evidence.Payload) ([]evidence.Commitment, error) {
+	return l.vault.putMany(ctx, payloads, l.notErased(ctx), false)
 }
 
 // notErased is asked while nothing else writes or erases the payload.
@@ -63,6 +73,9 @@ func (l *Ledger) Payload(ctx context.Context, d evidence.Digest) (*OpenPayload, 
 
 // erasedAt returns where a payload's erasure is recorded, or ErrNoPayload.
 func (l *Ledger) erasedAt(ctx context.Context, d evidence.Digest) (uint64, error) {
+	if !l.erasures.may(d) {
+		return 0, ErrNoPayload
+	}
 	for row, err := range l.store.Rows(ctx, erasedRow(d, 0), erasedRow(d, none), false) {
 		if err != nil {
 			return 0, fmt.Errorf("look up the erasure of %s: %w", d, err)
@@ -162,3 +175,52 @@ func (l *Ledger) finishErasures(ctx context.Context) error {
 
 // ErrReadOnly: the ledger is a restored copy, or was opened only to be read.
 var ErrReadOnly = tlog.ErrReadOnly
+
+// erasures knows what may have been erased, so that most need not be looked up.
+type erasures struct {
+	mu     sync.RWMutex
+	known  map[evidence.Digest]struct{}
+	loaded bool // what was recorded before this process
+	more   bool // than are known
+}
+
+// maxErasures is how many erasures are kept in memory.
+const maxErasures = 64 << 10
+
+func (e *erasures) add(d evidence.Digest) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.known == nil {
+		e.known = make(map[evidence.Digest]struct{})
+	}
+	if e.more = e.more || len(e.known) >= maxErasures; !e.more {
+		e.known[d] = struct{}{}
+	}
+}
+
+// may reports whether an erasure of d may be recorded.
+func (e *erasures) may(d evidence.Digest) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	_, ok := e.known[d]
+	return ok || e.more || !e.loaded
+}
+
+// loadErasures reads what the index says was erased.
+func (l *Ledger) loadErasures(ctx context.Context) error {
+	for row, err := range l.store.Rows(ctx, []byte{rowErased}, []byte{rowErased + 1}, false) {
+		if err != nil {
+			return fmt.Errorf("look up erasures: %w", err)
+		}
+		if len(row.Key) != 41 {
+			return &IndexError{row, "an erasure"}
+		}
+		if l.erasures.add(evidence.Digest(row.Key[1:33])); l.erasures.more {
+			break
+		}
+	}
+	l.erasures.mu.Lock()
+	l.erasures.loaded = true
+	l.erasures.mu.Unlock()
+	return nil
+}

@@ -42,6 +42,7 @@ const (
 	fieldActor  = 'a'
 	fieldAction = 'x'
 	fieldKind   = 'k'
+	fieldParent = 'o' // of run.opened: the record that the run continues
 	fieldMinute = 'm' // of the record's time, since the Unix epoch: 8 bytes
 	fieldHour   = 'h' // likewise
 )
@@ -170,7 +171,8 @@ func fieldsOf(r *evidence.Record) func(yield func(byte, string) bool) {
 		at := uint64(r.Time)
 		_ = yield(fieldActor, r.Actor) && yield(fieldKind, string(r.Kind)) &&
 			yield(fieldMinute, timeValue(at/unitOf(fieldMinute))) && yield(fieldHour, timeValue(at/unitOf(fieldHour))) &&
-			(actionOf(r) == "" || yield(fieldAction, actionOf(r)))
+			(actionOf(r) == "" || yield(fieldAction, actionOf(r))) &&
+			(parentOf(r) == "" || yield(fieldParent, parentOf(r)))
 	}
 }
 
@@ -181,6 +183,14 @@ func actionOf(r *evidence.Record) string {
 		return b.Action
 	case *evidence.Execution:
 		return b.Action
+	}
+	return ""
+}
+
+// parentOf returns the record that a run continues, "" where there is none.
+func parentOf(r *evidence.Record) string {
+	if b, ok := r.Body.(*evidence.RunOpened); ok && !b.Parent.IsZero() {
+		return b.Parent.String()
 	}
 	return ""
 }

@@ -40,11 +40,15 @@ var (
 //	payloads/3f/3f9a…c2    the payload, its salt and its media type
 //	payloads/tmp/          what is being written; emptied when the vault opens
 //	payloads/erasing/      the names of what is being erased
+//	payloads/keys          the keys of small payloads
 //
 // A file holds the magic "ledgerd-payload1", the salt (32 bytes), the length of
 // the media type (2 bytes, big-endian), the media type, and the payload up to
 // the file's end. A file that has its final name is complete: it was synced
 // under another name first. Nothing is ever changed in place, except to erase.
+//
+// Where the ledger's store is a [CellStore], a payload of up to 32 KiB has no file:
+// what would be its file lies there, encrypted.
 //
 // Its methods may be called from any goroutine. One process uses a vault's
 // directory at a time: the lock of the store beside it sees to that.
@@ -54,6 +58,10 @@ type Vault struct {
 	max   int64
 	temps atomic.Int64 // temporary files made
 	group syncGroup    // makes durable what is put
+	cells *cells       // for small payloads; nil: they are files like the others
+
+	maxCell   int64 // size in bytes of the largest payload that lies in a cell
+	keysAhead int   // made at a time
 
 	// stripes order the writing, erasing and (again) writing of one payload.
 	stripes [64]sync.Mutex
@@ -79,7 +87,7 @@ func OpenVaultOn(fs VaultFS, dir string, maxPayload int64) (*Vault, error) {
 	if maxPayload <= 0 {
 		maxPayload = DefaultMaxPayload
 	}
-	v := &Vault{fs: fs, dir: dir, max: maxPayload, group: syncGroup{fs: fs, dir: dir}}
+	v := &Vault{fs: fs, dir: dir, max: maxPayload, group: syncGroup{fs: fs, dir: dir}, maxCell: maxCell, keysAhead: keysAhead}
 	if err := fs.RemoveAll(filepath.Join(dir, tmpDir)); err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
@@ -108,7 +116,17 @@ func (v *Vault) path(d evidence.Digest) string {
 	return filepath.Join(v.dir, name[:2], name)
 }
 
-func (v *Vault) stripe(d evidence.Digest) *sync.Mutex { return &v.stripes[d[0]%64] }
+func stripeOf(d evidence.Digest) int { return int(d[0] % 64) }
+
+func (v *Vault) stripe(d evidence.Digest) *sync.Mutex { return &v.stripes[stripeOf(d)] }
+
+// Close closes the vault, which is not used any more.
+func (v *Vault) Close() error {
+	if v.cells == nil {
+		return nil
+	}
+	return v.cells.keys.close()
+}
 
 // Put stores the payload that r yields, and returns its commitment once it is
 // durable. The same payload put twice is stored once; ErrCommitment if it stands
@@ -143,7 +161,7 @@ func (v *Vault) put(ctx context.Context, salt [evidence.SaltSize]byte, media str
 			return evidence.Commitment{}, err
 		}
 	}
-	return s.commitment, v.settle([]*staged{s}, allowed)
+	return s.commitment, v.settle([]*staged{s}, allowed, true)
 }
 
 // maxShared is the size in bytes of the largest payload whose content is synced
@@ -156,10 +174,11 @@ const maxShared = 1 << 20
 // share their syncs. An error means that any of them may be stored or not;
 // putting them again does no harm.
 func (v *Vault) PutMany(ctx context.Context, payloads []evidence.Payload) ([]evidence.Commitment, error) {
-	return v.putMany(ctx, payloads, nil)
+	return v.putMany(ctx, payloads, nil, true)
 }
 
-func (v *Vault) putMany(ctx context.Context, payloads []evidence.Payload, allowed func(evidence.Digest) error) ([]evidence.Commitment, error) {
+// putMany is PutMany; not durable: cells are so once what is begun later is.
+func (v *Vault) putMany(ctx context.Context, payloads []evidence.Payload, allowed func(evidence.Digest) error, durable bool) ([]evidence.Commitment, error) {
 	all := make([]*staged, 0, len(payloads))
 	defer func() {
 		for _, s := range all {
@@ -168,7 +187,13 @@ func (v *Vault) putMany(ctx context.Context, payloads []evidence.Payload, allowe
 	}()
 	// Files that are not synced one by one are closed at once: there may be
 	// thousands.
-	open := !v.fs.SyncsAll() || len(payloads) < wholeFrom
+	files := 0
+	for i := range payloads {
+		if !v.inCell(int64(len(payloads[i].Data))) {
+			files++
+		}
+	}
+	open := !v.fs.SyncsAll() || files < wholeFrom
 	out := make([]evidence.Commitment, len(payloads))
 	for i := range payloads {
 		s, err := v.stageBytes(ctx, &payloads[i], open)
@@ -178,15 +203,48 @@ func (v *Vault) putMany(ctx context.Context, payloads []evidence.Payload, allowe
 		all = append(all, s)
 		out[i] = s.commitment
 	}
-	if err := v.settle(all, allowed); err != nil {
+	if err := v.settle(all, allowed, durable); err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-// settle makes staged payloads durable: first what is in them, then, under their
-// own names, the names. If we crash in between, what has its name is complete.
-func (v *Vault) settle(all []*staged, allowed func(evidence.Digest) error) error {
+// settle makes staged payloads durable. Those in cells are so for one sync of the
+// store or, if not durable, for that of the record that follows; then they are put
+// unseen, too.
+func (v *Vault) settle(all []*staged, allowed func(evidence.Digest) error, durable bool) error {
+	var small, files []*staged
+	for _, s := range all {
+		if s.cell != nil {
+			small = append(small, s)
+		} else {
+			files = append(files, s)
+		}
+	}
+	if len(small) > 0 {
+		if err := v.placeCells(small, allowed, !durable); err != nil {
+			return err
+		}
+	}
+	if len(files) > 0 {
+		if err := v.settleFiles(files, allowed); err != nil {
+			return err
+		}
+	}
+	if len(small) == 0 || !durable {
+		return nil
+	}
+	// Also where they were there before: whoever put them may not have come this
+	// far.
+	if err := v.cells.store.SyncCells(); err != nil {
+		return fmt.Errorf("payloads: %w", err)
+	}
+	return nil
+}
+
+// settleFiles makes files durable: first what is in them, then, under their own
+// names, the names. If we crash in between, what has its name is complete.
+func (v *Vault) settleFiles(all []*staged, allowed func(evidence.Digest) error) error {
 	if err := v.group.sync(all); err != nil {
 		return err
 	}
@@ -217,28 +275,39 @@ func (v *Vault) placeLocked(s *staged, allowed func(evidence.Digest) error) erro
 // place gives a synced file its name. The first of a digest stays: it may be
 // open for reading, and its media type is what others rely on.
 func (v *Vault) place(s *staged) error {
+	if stands, err := v.stands(s); stands || err != nil {
+		return err
+	}
+	return s.rename(v.path(s.commitment.Commit))
+}
+
+// stands reports whether a payload is there already, undamaged: ErrCommitment if
+// it is under another media type.
+func (v *Vault) stands(s *staged) (bool, error) {
 	d := s.commitment.Commit
 	stands, err := v.stat(d)
 	switch {
 	case err == nil && stands == s.commitment:
-		if v.Verify(d) == nil {
-			return nil
-		}
-		// What stands there is damaged: this replaces it.
+		return v.Verify(d) == nil, nil
 	case err == nil && stands.Size == s.commitment.Size && stands.Media != s.commitment.Media && v.Verify(d) == nil:
-		return fmt.Errorf("%w: payload %s stands there as media type %q, found %q", ErrCommitment, d, stands.Media, s.commitment.Media)
+		return false, fmt.Errorf("%w: payload %s stands there as media type %q, found %q", ErrCommitment, d, stands.Media, s.commitment.Media)
 	case err != nil && !errors.Is(err, ErrNoPayload) && !errors.Is(err, ErrCommitment):
-		return err
+		return false, err
 	}
-	return s.rename(v.path(d))
+	return false, nil // none, or one that is damaged
 }
 
 // Stat returns the commitment under a digest as its file says it, without
 // reading the payload: size and media, not yet verified.
 func (v *Vault) Stat(d evidence.Digest) (evidence.Commitment, error) { return v.stat(d) }
 
-// has reports whether there is a file for a digest, whatever is in it.
+// has reports whether there is something under a digest, whatever is in it.
 func (v *Vault) has(d evidence.Digest) bool {
+	if v.cells != nil {
+		if _, err := v.cells.slots(d); !errors.Is(err, ErrNoPayload) {
+			return true
+		}
+	}
 	return v.fs.Exists(v.path(d))
 }
 
@@ -331,12 +400,9 @@ func (v *Vault) Verify(d evidence.Digest) error {
 
 // open reads the header of a payload's file and leaves it at the payload.
 func (v *Vault) open(d evidence.Digest) (VaultFile, *OpenPayload, error) {
-	f, err := v.fs.Open(v.path(d))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%w: %s", ErrNoPayload, d)
-	}
+	f, err := v.openFile(d)
 	if err != nil {
-		return nil, nil, fmt.Errorf("payload %s: %w", d, err)
+		return nil, nil, err
 	}
 	p, err := readHeader(f, d)
 	if err != nil {
@@ -345,8 +411,44 @@ func (v *Vault) open(d evidence.Digest) (VaultFile, *OpenPayload, error) {
 	return f, p, nil
 }
 
-// Digests yields what the vault holds, in no order that means anything.
+// openFile opens a payload's file, or what is one in a cell.
+func (v *Vault) openFile(d evidence.Digest) (VaultFile, error) {
+	if v.cells != nil {
+		if f, err := v.cells.open(d); !errors.Is(err, ErrNoPayload) {
+			return f, err
+		}
+	}
+	f, err := v.fs.Open(v.path(d))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNoPayload, d)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("payload %s: %w", d, err)
+	}
+	return f, nil
+}
+
+// Digests yields what the vault holds, in no order that means anything. What is
+// in a file and in a cell comes twice.
 func (v *Vault) Digests(ctx context.Context) iter.Seq2[evidence.Digest, error] {
+	return func(yield func(evidence.Digest, error) bool) {
+		if v.cells != nil {
+			for d, err := range v.cells.digests(ctx) {
+				if !yield(d, err) {
+					return
+				}
+			}
+		}
+		for d, err := range v.files(ctx) {
+			if !yield(d, err) {
+				return
+			}
+		}
+	}
+}
+
+// files yields the digests of which there is a file.
+func (v *Vault) files(ctx context.Context) iter.Seq2[evidence.Digest, error] {
 	return func(yield func(evidence.Digest, error) bool) {
 		for i := range 256 {
 			dir := filepath.Join(v.dir, hex.EncodeToString([]byte{byte(i)}))

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,11 +11,13 @@ import (
 	"ledgerd/evidence"
 )
 
-// staged is a payload in a temporary file that nobody else knows of.
+// staged is a payload that nobody else knows of, in a temporary file or, where it
+// is to lie in a cell, in memory.
 type staged struct {
 	fs         VaultFS
 	file       VaultFile // nil once closed
 	name       string    // "" once renamed
+	cell       []byte    // what would be its file; nil: it is one
 	commitment evidence.Commitment
 }
 
@@ -24,6 +27,17 @@ func (v *Vault) stage(ctx context.Context, salt [evidence.SaltSize]byte, media s
 	header, err := payloadHeader(salt, media)
 	if err != nil {
 		return nil, err
+	}
+	r = contextReader{ctx, r}
+	if v.cells != nil {
+		small, err := io.ReadAll(io.LimitReader(r, min(v.max, v.maxCell)+1))
+		if err != nil {
+			return nil, fmt.Errorf("payload: %w", err)
+		}
+		if v.inCell(int64(len(small))) {
+			return v.stageBytes(ctx, &evidence.Payload{Salt: salt, Media: media, Data: small}, false)
+		}
+		r = io.MultiReader(bytes.NewReader(small), r)
 	}
 	f, err := v.fs.Create(v.tempPath())
 	if err != nil {
@@ -39,7 +53,7 @@ func (v *Vault) stage(ctx context.Context, salt [evidence.SaltSize]byte, media s
 		return nil, fmt.Errorf("payload: %w", err)
 	}
 	h := evidence.NewCommitHash(salt)
-	n, err := io.Copy(io.MultiWriter(f, h), io.LimitReader(contextReader{ctx, r}, v.max+1))
+	n, err := io.Copy(io.MultiWriter(f, h), io.LimitReader(r, v.max+1))
 	if err != nil {
 		return nil, fmt.Errorf("payload: %w", err)
 	}
@@ -62,6 +76,9 @@ func (v *Vault) stageBytes(ctx context.Context, p *evidence.Payload, open bool) 
 	}
 	if err != nil {
 		return nil, err
+	}
+	if v.inCell(int64(len(p.Data))) {
+		return &staged{cell: append(header, p.Data...), commitment: p.Commitment()}, nil
 	}
 	f, err := v.fs.Create(v.tempPath())
 	if err != nil {

@@ -26,8 +26,8 @@ type VaultFS interface {
 	Create(path string) (VaultFile, error)
 	// Open opens a file for reading.
 	Open(path string) (VaultFile, error)
-	// Overwrite opens a file that is there, for writing in place from its
-	// beginning.
+	// Overwrite opens a file that is there, for reading and for writing in
+	// place from its beginning.
 	Overwrite(path string) (VaultFile, error)
 	Exists(path string) bool
 	Rename(from, to string) error
@@ -43,6 +43,8 @@ type VaultFS interface {
 // A VaultFile is an open file of a VaultFS.
 type VaultFile interface {
 	io.ReadWriteSeeker
+	io.ReaderAt
+	io.WriterAt
 	io.Closer
 	Name() string
 	Size() (int64, error)
@@ -77,7 +79,7 @@ func (osFS) Create(path string) (VaultFile, error) {
 	return openFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR)
 }
 func (osFS) Open(path string) (VaultFile, error)      { return openFile(path, os.O_RDONLY) }
-func (osFS) Overwrite(path string) (VaultFile, error) { return openFile(path, os.O_WRONLY) }
+func (osFS) Overwrite(path string) (VaultFile, error) { return openFile(path, os.O_RDWR) }
 func (osFS) Rename(from, to string) error             { return os.Rename(from, to) }
 func (osFS) Remove(path string) error                 { return os.Remove(path) }
 func (osFS) SyncsAll() bool                           { return wholeSync }

@@ -57,7 +57,7 @@ func (s *stepper) attempt(ctx context.Context, p *checkpoint.Plan) error {
 		timeout = defaultTimeout
 	}
 	// Nobody may take the run over while the tool is at work.
-	if err := s.lease(ctx, max(s.rt.cfg.Lease, timeout+leaseMargin), false, false); err != nil {
+	if err := s.leaseLine(ctx, max(s.rt.cfg.Lease, timeout+leaseMargin)); err != nil {
 		s.budget.book(estimate, nil)
 		body.Status = evidence.StatusNotRun
 		return errors.Join(err, s.executed(context.WithoutCancel(ctx), body, nil, &Failure{Class: evidence.ToolUnavailable, Err: err, NotRun: true}))

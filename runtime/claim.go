@@ -187,6 +187,21 @@ func (l *lazyPayloads) Payload(commit evidence.Digest) ([]byte, bool) {
 	return p.Data, true
 }
 
+// unsupported tells a human of a claim that the evidence does not support, if the
+// rules say so.
+func (r *Run) unsupported(ctx context.Context, c *Claim) error {
+	if r.rt.rule("", evidence.ClaimUnsupported).Answer != AnswerEscalate {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, told, err := r.escalated(ctx, string(evidence.ClaimUnsupported), c.ID)
+	if told && r.rt.cfg.Notify != nil {
+		r.rt.cfg.Notify(Notice{Run: r.id, Key: r.key, Team: r.rt.cfg.Team, Reason: string(evidence.ClaimUnsupported), Authorization: c.ID})
+	}
+	return err
+}
+
 // Summary is text that may leave the runtime as a completion, for the evidence
 // supports it.
 type Summary struct {
@@ -203,7 +218,7 @@ func (r *Run) Summarize(ctx context.Context, text string, results ...Evidenced) 
 		return nil, err
 	}
 	if err := c.Verdict.Err(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, r.unsupported(ctx, c))
 	}
 	return &Summary{text, c.ID, c.Verdict}, nil
 }

@@ -338,7 +338,7 @@ func (s *stepper) refused(ctx context.Context, p *checkpoint.Plan) error {
 	b := p.Action.Record
 	denied := &Denied{Step: s.action.Step, Action: b.Action, Authorization: p.Action.Authorization, Policies: b.Policies, Refusal: p.Approval}
 	if b.Errors == nil {
-		return denied
+		return s.denied(ctx, denied)
 	}
 	errs, err := s.rt.cfg.Ledger.ReadPayload(ctx, b.Errors.Commit)
 	if err != nil {
@@ -349,10 +349,23 @@ func (s *stepper) refused(ctx context.Context, p *checkpoint.Plan) error {
 	}
 	invalid := s.reg.validate(s.input)
 	if invalid == nil {
-		return denied
+		return s.denied(ctx, denied)
 	}
 	failed := &Failed{Step: s.action.Step, Action: b.Action, Class: evidence.InvalidToolPayload, Authorization: p.Action.Authorization, Attempts: p.Attempts, Err: invalid}
 	return s.repair(ctx, p, failed)
+}
+
+// denied tells a human that policies denied an action, if the rules say so. What
+// a human refused needs no telling.
+func (s *stepper) denied(ctx context.Context, d *Denied) error {
+	if !d.Refusal.IsZero() || s.rt.rule(s.reg.spec.Name, evidence.PermissionDenied).Answer != AnswerEscalate {
+		return d
+	}
+	var err error
+	if d.Escalation, err = s.escalate(ctx, string(evidence.PermissionDenied), d.Authorization); err != nil {
+		return err
+	}
+	return d
 }
 
 // repair asks for another payload and authorizes it, or gives up with what
@@ -411,18 +424,21 @@ func (s *stepper) result(ctx context.Context, p *checkpoint.Plan, replayed bool)
 func (s *stepper) escalate(ctx context.Context, reason string, about evidence.ID) (evidence.ID, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if id, ok := s.state.Escalation(about); ok {
-		return id, nil
+	id, told, err := s.escalated(ctx, reason, about)
+	if told {
+		s.notify(about, s.rt.cfg.Team, reason, s.input)
 	}
-	if s.state.Run().Closed {
-		return evidence.ID{}, nil
+	return id, err
+}
+
+// escalated records that a human is asked about a record, unless that is recorded,
+// or the run is closed. r.mu is held.
+func (r *Run) escalated(ctx context.Context, reason string, about evidence.ID) (id evidence.ID, told bool, err error) {
+	if id, ok := r.state.Escalation(about); ok || r.state.Run().Closed {
+		return id, false, nil
 	}
-	placed, err := s.write(ctx, draft{body: &evidence.Escalation{Reason: reason, To: s.rt.cfg.Team, Concerns: []evidence.ID{about}}})
-	if err != nil {
-		return evidence.ID{}, err
-	}
-	s.notify(about, s.rt.cfg.Team, reason, s.input)
-	return placed.ID, nil
+	placed, err := r.write(ctx, draft{body: &evidence.Escalation{Reason: reason, To: r.rt.cfg.Team, Concerns: []evidence.ID{about}}})
+	return placed.ID, err == nil, err
 }
 
 func (s *stepper) notify(about evidence.ID, team, reason string, input []byte) {

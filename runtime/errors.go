@@ -18,6 +18,7 @@ type Denied struct {
 	Policies      []string    // that decided
 	Errors        []string    // of the evaluation, where these denied
 	Refusal       evidence.ID // the human's, where it was one who said no
+	Escalation    evidence.ID // where a human was told
 }
 
 func (e *Denied) Error() string {

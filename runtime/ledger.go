@@ -22,7 +22,11 @@ type Ledger interface {
 	// Run yields the records of a run in log order; none for a run that there
 	// is not.
 	Run(ctx context.Context, run evidence.RunID) iter.Seq2[evidence.Placed, error]
-	// PutPayloads stores payloads beside the log, durably.
+	// Children yields the runs that were opened as children of a run, whose
+	// run.opened is given.
+	Children(ctx context.Context, opened evidence.ID) iter.Seq2[evidence.RunID, error]
+	// PutPayloads stores payloads beside the log. They are durable before any
+	// record is that is submitted after it returned.
 	PutPayloads(ctx context.Context, payloads []evidence.Payload) ([]evidence.Commitment, error)
 	// ReadPayload returns what was stored under a commitment: ledger.ErrErased
 	// or ledger.ErrNoPayload where it is not there.
@@ -41,6 +45,11 @@ type Embedded struct{ *ledger.Ledger }
 
 var _ Ledger = Embedded{}
 
+// PutPayloads implements [Ledger].
+func (e Embedded) PutPayloads(ctx context.Context, payloads []evidence.Payload) ([]evidence.Commitment, error) {
+	return e.PutPayloadsAhead(ctx, payloads)
+}
+
 // ReadPayload implements [Ledger].
 func (e Embedded) ReadPayload(ctx context.Context, commit evidence.Digest) (*evidence.Payload, error) {
 	p, err := e.Payload(ctx, commit)
@@ -52,6 +61,26 @@ func (e Embedded) ReadPayload(ctx context.Context, commit evidence.Digest) (*evi
 		return nil, err
 	}
 	return &evidence.Payload{Salt: p.Salt, Media: p.Media, Data: data}, nil
+}
+
+// Children implements [Ledger].
+func (e Embedded) Children(ctx context.Context, opened evidence.ID) iter.Seq2[evidence.RunID, error] {
+	return RunsOf(e.Find(ctx, ledger.Filter{Parent: opened}))
+}
+
+// RunsOf yields the runs of records.
+func RunsOf(records iter.Seq2[evidence.Placed, error]) iter.Seq2[evidence.RunID, error] {
+	return func(yield func(evidence.RunID, error) bool) {
+		for p, err := range records {
+			if err != nil {
+				yield("", err)
+				return
+			}
+			if !yield(p.Record.Run, nil) {
+				return
+			}
+		}
+	}
 }
 
 // Actors implements [Ledger].

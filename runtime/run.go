@@ -24,6 +24,7 @@ type Run struct {
 	key    string
 	agent  string // who acts
 	holder string // of the lease
+	parent *Run   // whose budget this one spends, too; nil: none
 
 	steps  keyedMutex // one goroutine at a time goes through a step
 	budget *account
@@ -87,8 +88,7 @@ type openOptions struct {
 	intent                          string
 	input                           []byte
 	budget                          evidence.Amounts
-	parent                          evidence.ID
-	account                         *account
+	parent                          *Run
 	takeOver                        bool
 	err                             error
 }
@@ -152,7 +152,7 @@ func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Ru
 		return nil, err
 	}
 	r := &Run{
-		rt: rt, id: rt.RunID(key), key: key, agent: o.agent, holder: holder,
+		rt: rt, id: rt.RunID(key), key: key, agent: o.agent, holder: holder, parent: o.parent,
 		begun: make(map[evidence.ID]bool),
 	}
 	switch {
@@ -160,6 +160,8 @@ func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Ru
 		return nil, fmt.Errorf("run %q: its input: %w", key, o.err)
 	case o.agent == "" || o.task == "":
 		return nil, fmt.Errorf("run %q: want runtime.As(agent) and runtime.Task(name, input)", key)
+	case r.parent != nil && (r.parent.rt != rt || r.parent.descends(r.id)):
+		return nil, fmt.Errorf("run %q: want as parent another run of the same runtime, found %q", key, r.parent.key)
 	}
 	if o.principal == "" {
 		o.principal = o.agent
@@ -194,14 +196,22 @@ func (r *Run) take(ctx context.Context, o *openOptions) error {
 	} else if err := r.same(ctx, o); err != nil {
 		return err
 	}
-	r.budget = newAccount(r.body.Budget, o.account, r.state.Run().Spent(), r.opened.Std())
+	spent, err := r.spentBefore(ctx)
+	if err != nil {
+		return err
+	}
+	var parent *account
+	if r.parent != nil {
+		parent = r.parent.budget
+	}
+	r.budget = newAccount(r.body.Budget, parent, spent, r.opened.Std())
 	return nil
 }
 
 // open writes run.opened.
 func (r *Run) open(ctx context.Context, o *openOptions) error {
 	body := &evidence.RunOpened{
-		Principal: o.principal, Subject: o.subject, Task: o.task, Budget: o.budget, Runtime: r.rt.cfg.Actor, Parent: o.parent,
+		Principal: o.principal, Subject: o.subject, Task: o.task, Budget: o.budget, Runtime: r.rt.cfg.Actor, Parent: o.parent.openedBy(),
 	}
 	var payloads []evidence.Payload
 	keep := r.rt.sealInto(&payloads)
@@ -252,6 +262,8 @@ func (r *Run) same(ctx context.Context, o *openOptions) error {
 	case b.Task != o.task || b.Subject != o.subject || b.Principal != o.principal:
 		return r.fail(RunChanged, "it was opened for task %q, subject %q, principal %q, and not for %q, %q, %q",
 			b.Task, b.Subject, b.Principal, o.task, o.subject, o.principal)
+	case b.Parent != o.parent.openedBy():
+		return r.fail(RunChanged, "it was opened as a child of %s, and not of %s", orNone(b.Parent), orNone(o.parent.openedBy()))
 	case (b.Input == nil) != (o.input == nil):
 		return r.fail(RunChanged, "it was opened %s an input", map[bool]string{true: "without", false: "with"}[b.Input == nil])
 	}
@@ -303,9 +315,8 @@ const writeTries = 8
 // write makes the next record of the line. It returns once record and payloads
 // are durable. r.mu is held.
 //
-// Payloads become durable while the record does: if we crash in between, the log
-// may hold a record whose payload is not there. Nobody was told of it, and who
-// resumes the run finds an authorization without an outcome: a doubt like any.
+// A record is never durable without its payloads: who resumes the run needs them
+// to go on.
 func (r *Run) write(ctx context.Context, d draft) (evidence.Placed, error) {
 	if r.lost != nil {
 		return evidence.Placed{}, r.lost
@@ -318,21 +329,12 @@ func (r *Run) write(ctx context.Context, d draft) (evidence.Placed, error) {
 	}
 	// From here on the record may stand: whether it does has to be known.
 	ctx = context.WithoutCancel(ctx)
-	stored := make(chan error, 1)
 	if len(d.payloads) > 0 {
-		go func() {
-			_, err := r.rt.cfg.Ledger.PutPayloads(ctx, d.payloads)
-			stored <- err
-		}()
-	} else {
-		stored <- nil
+		if _, err := r.rt.cfg.Ledger.PutPayloads(ctx, d.payloads); err != nil {
+			return evidence.Placed{}, fmt.Errorf("run %q: payloads: %w", r.key, err)
+		}
 	}
-	placed, err := r.append(ctx, &d)
-	if storeErr := <-stored; storeErr != nil && err == nil {
-		err = fmt.Errorf("run %q: payloads: %w", r.key, storeErr)
-		r.lost = &RunError{r.id, r.key, RunUnknown, err}
-	}
-	return placed, err
+	return r.append(ctx, &d)
 }
 
 func (r *Run) append(ctx context.Context, d *draft) (evidence.Placed, error) {
@@ -450,6 +452,9 @@ func (r *Run) lease(ctx context.Context, d time.Duration, takeOver, anew bool) e
 
 // release gives the lease back. It is no loss if that fails: it ends by itself.
 func (r *Run) release(ctx context.Context) {
+	r.leaseMu.Lock()
+	defer r.leaseMu.Unlock()
+	r.until = time.Time{} // a child that goes on has to ask
 	_ = r.rt.cfg.Ledger.Lease(context.WithoutCancel(ctx), r.id, r.holder, 0, false)
 }
 

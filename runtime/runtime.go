@@ -59,7 +59,7 @@ type Notice struct {
 	Run           evidence.RunID
 	Key           string
 	Step          string
-	Authorization evidence.ID
+	Authorization evidence.ID // or the execution or claim that it is about
 	Team          string
 	Reason        string // the policies that ask, or a failure's class
 	Action        string

@@ -32,8 +32,8 @@ type Prober interface {
 type Compensator interface {
 	Tool
 	// Compensate returns the action that undoes what was done with that input
-	// and output: the name of a registered tool, and its input. It is an action
-	// like any other, with a permission check of its own.
+	// and output: the name of a registered tool, and its input: the same for the
+	// same, for it may be asked again ([Run.Undo]).
 	Compensate(input []byte, output *Output) (tool string, undo []byte, err error)
 }
 

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 // `mode FILE MODE` compares permissions, `setjson NAME FILE MEMBER` sets a
 // variable to a member of the last JSON object of a file.
 func TestScript(t *testing.T) {
-	runs, err := filepath.Abs("../../internal/quickstart/runs.jsonl")
+	runs, err := filepath.Abs("../../examples/complaints.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"os"
+	"os/exec"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -13,8 +15,8 @@ func init() {
 	register(&cli.Command{
 		Name:  "quickstart",
 		Usage: "see in a few seconds what a ledger is for",
-		Description: "Makes a ledger, starts the daemon on a free port of this machine, imports five runs of a support team, checks every\n" +
-			"claim offline, changes one record in a copy and has that checked too.",
+		Description: "Makes a ledger, starts the daemon on a free port of this machine, has agents work through six complaints, checks\n" +
+			"every claim offline, changes one record in a copy and has that checked too.",
 		Flags: []cli.Flag{
 			&cli.PathFlag{Name: "data-dir", Usage: "make the ledger in `DIR`, which must be empty or not there (default: a temporary directory, which stays)"},
 			&cli.BoolFlag{Name: "serve", Usage: "leave the daemon running"},
@@ -24,10 +26,36 @@ func init() {
 				return err
 			}
 			return quickstart.Run(c.Context, quickstart.Options{
-				DataDir: c.Path("data-dir"), Serve: c.Bool("serve"), Out: os.Stdout, Environ: os.Environ(), Program: program(), Logger: quiet(),
+				DataDir: c.Path("data-dir"), Serve: c.Bool("serve"), Out: os.Stdout, Environ: os.Environ(), Program: program(), Agent: agentProcess, Logger: quiet(),
 			})
 		},
 	})
+}
+
+// agentCommand is the quickstart's own: what it runs as another process, to kill it.
+const agentCommand = "quickstart-agent"
+
+func init() {
+	register(&cli.Command{
+		Name: agentCommand, Usage: "work through one complaint of the quickstart", Hidden: true,
+		Action: func(c *cli.Context) error {
+			if err := args(c); err != nil {
+				return err
+			}
+			return quickstart.Agent(c.Context, os.Stdin, os.Stdout, quiet())
+		},
+	})
+}
+
+// agentProcess is this program again, as an agent.
+func agentProcess(ctx context.Context) (*exec.Cmd, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Args = []string{os.Args[0], agentCommand}
+	return cmd, nil
 }
 
 // program says how the reader called this program, with %s for its name.

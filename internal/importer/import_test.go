@@ -55,10 +55,10 @@ func importAll(t testing.TB, im *importer.Importer, file []byte) []importer.Outc
 	return all
 }
 
-// samples are the quickstart's runs.
+// samples are the runs of a support team.
 func samples(t testing.TB) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "quickstart", "runs.jsonl"))
+	b, err := os.ReadFile(filepath.Join("..", "..", "examples", "complaints.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ledgerd/audit"
@@ -17,8 +18,8 @@ import (
 // story is one run as its bundle tells it.
 type story struct {
 	id      string
-	claim   string
-	verdict evidence.Result
+	claim   string          // "": it makes none
+	verdict evidence.Result // on the claim, or else on the contract
 	decides []string
 	exit    int // of verify
 }
@@ -27,27 +28,20 @@ type story struct {
 // ledger's.
 func (t *tour) check() ([]story, error) {
 	var all []story
-	for _, o := range t.outcomes {
-		c, err := readContents(t.bundleFile(o.ID))
+	for _, w := range t.worked {
+		rep, err := audit.VerifyBundle(bytes.NewReader(w.contents.file), t.trust, audit.Options{Run: w.run})
 		if err != nil {
-			return nil, err
-		}
-		rep, err := audit.VerifyBundle(bytes.NewReader(c.file), t.trust, audit.Options{Run: o.Run})
-		if err != nil {
-			return nil, fmt.Errorf("bundle of %s: %w", o.ID, err)
+			return nil, fmt.Errorf("bundle of %s: %w", w.id, err)
 		}
 		if len(rep.Verdicts) == 0 {
-			return nil, fmt.Errorf("bundle of %s: want a verdict on its claim, the audit reached none", o.ID)
+			return nil, fmt.Errorf("bundle of %s: want a verdict, the audit reached none", w.id)
 		}
+		// On its claim; of a run without one on its contract.
 		d := rep.Verdicts[0].Verdict
-		s := story{id: o.ID, claim: c.claim(), verdict: d.Result, exit: rep.ExitCode()}
-		// A verdict that the ledger recorded and this audit did not reach
-		// would be the audit's first finding; here it cannot be.
-		if d.Result != o.Verdict {
-			return nil, fmt.Errorf("%s: the ledger recorded %s, the audit found %s", o.ID, o.Verdict, d.Result)
+		if d.Result != w.want || (rep.ExitCode() == 0) != (w.want == evidence.Supported) {
+			return nil, fmt.Errorf("bundle of %s: want %s, the audit found %s, and verify exits %d", w.id, w.want, d.Result, rep.ExitCode())
 		}
-		s.decides = c.decides(d)
-		all = append(all, s)
+		all = append(all, story{w.id, w.contents.claim(), d.Result, w.contents.decides(d), rep.ExitCode()})
 	}
 	return all, nil
 }
@@ -57,7 +51,10 @@ func (t *tour) check() ([]story, error) {
 func (c *contents) decides(d *audit.Verdict) []string {
 	var all []string
 	told := d.Result == evidence.Supported
-	for _, id := range d.Contract.Records {
+	for _, id := range c.order {
+		if !slices.Contains(d.Contract.Records, id) || c.settled(id) {
+			continue
+		}
 		text, failure := c.sentence(id)
 		all = append(all, text+" "+faint.Render(short(id)))
 		told = told || failure
@@ -75,7 +72,7 @@ func (c *contents) decides(d *audit.Verdict) []string {
 }
 
 // checkLog audits the whole log, as anybody with a token to read it could.
-func (t *tour) checkLog(ctx context.Context, v *view) error {
+func (t *tour) checkLog(ctx context.Context) error {
 	secret, err := t.dir.AdminToken()
 	if err != nil {
 		return err
@@ -89,12 +86,13 @@ func (t *tour) checkLog(ctx context.Context, v *view) error {
 	if err != nil {
 		return fmt.Errorf("the log: %w", err)
 	}
-	v.fact("the log", outcome(rep.ExitCode())+fmt.Sprintf("  %d records over HTTP: signatures, order, tree, registry", rep.Scope.Records))
+	t.view.fact("the log", outcome(rep.ExitCode())+fmt.Sprintf("  %d records over HTTP: signatures, order, tree, registry", rep.Scope.Records))
 	return nil
 }
 
 // lie is what was changed in a copy, and what verify says of it.
 type lie struct {
+	run    string
 	file   string
 	action string
 	before string
@@ -103,31 +101,25 @@ type lie struct {
 	broken []string // the rules, and how
 }
 
-// tamper makes the failed refund a success in a copy of its bundle: the payload
-// of one record is edited, and everything else stays.
+// tamper makes the denied refund an allowed one in a copy of its bundle: the
+// payload of one record is edited, and everything else stays.
 func (t *tour) tamper() (*lie, error) {
-	const run = "complaint-1044"
-	c, err := readContents(t.bundleFile(run))
-	if err != nil {
-		return nil, err
-	}
+	i := slices.IndexFunc(t.worked, func(w worked) bool { return w.run == t.desk.Run(dear) })
+	run, c := t.worked[i].id, t.worked[i].contents
 	id, ok := c.find(func(r *evidence.Record) bool {
-		x, ok := r.Body.(*evidence.Execution)
-		return ok && x.Status == evidence.StatusFailure
+		x, ok := r.Body.(*evidence.Authorization)
+		return ok && x.Effect == evidence.Deny
 	})
 	if !ok {
-		return nil, fmt.Errorf("bundle of %s: want a failed execution in it", run)
-	}
-	forged, err := edit(c.entries[id], [][2]string{
-		{`"status":"failure","class":"tool_failed"`, `"status":"success"`},
-		{`"error":{`, `"output":{`},
-	})
-	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("bundle of %s: want a denial in it", run)
 	}
 	l := &lie{
-		file: t.bundleFile(run + ".changed"), action: c.records[id].Body.(*evidence.Execution).Action,
-		before: `"status":"failure","class":"tool_failed"`, after: `"status":"success"`,
+		run: run, file: t.bundleFile(run + ".changed"), action: c.actionOf(id),
+		before: `"effect":"deny"`, after: `"effect":"allow"`,
+	}
+	forged, err := edit(c.entries[id], [][2]string{{l.before, l.after}})
+	if err != nil {
+		return nil, err
 	}
 	file := bytes.Replace(c.file, c.entries[id], forged, 1)
 	if err := writeNew(l.file, file); err != nil {

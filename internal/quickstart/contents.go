@@ -103,13 +103,57 @@ func (c *contents) sentence(id evidence.ID) (text string, failure bool) {
 	case *evidence.Execution:
 		switch b.Status {
 		case evidence.StatusSuccess:
-			return b.Action + " succeeded", false
+			text = b.Action + " succeeded"
+			if b.Attempt > 1 {
+				text += fmt.Sprintf(" at attempt %d", b.Attempt)
+			}
+			if who := c.approver(b.Authorization); who != "" {
+				text += ", approved by " + who
+			}
+			return text, false
 		case evidence.StatusFailure:
 			return b.Action + " failed: " + c.text(b.Error), true
 		}
 		return fmt.Sprintf("%s: %s", b.Action, b.Status), false
+	case *evidence.Settlement:
+		return fmt.Sprintf("%s: %s, as a %s found", c.actionOf(b.Settles), b.Finding, b.By), false
 	}
 	return string(r.Kind), false
+}
+
+// actionOf returns the action of an authorization or execution.
+func (c *contents) actionOf(id evidence.ID) string {
+	if r, ok := c.records[id]; ok {
+		switch b := r.Body.(type) {
+		case *evidence.Authorization:
+			return b.Action
+		case *evidence.Execution:
+			return b.Action
+		}
+	}
+	return ""
+}
+
+// settled reports whether a doubt about a record was settled: then it is the
+// settlement that tells.
+func (c *contents) settled(id evidence.ID) bool {
+	_, ok := c.find(func(r *evidence.Record) bool {
+		b, ok := r.Body.(*evidence.Settlement)
+		return ok && b.Settles == id
+	})
+	return ok
+}
+
+// approver returns who approved what an authorization permits; "": nobody had to.
+func (c *contents) approver(authorization evidence.ID) string {
+	if r, ok := c.records[authorization]; ok {
+		if b, ok := r.Body.(*evidence.Authorization); ok && !b.Approval.IsZero() {
+			if a, ok := c.records[b.Approval]; ok {
+				return a.Actor
+			}
+		}
+	}
+	return ""
 }
 
 // neverAsked returns the actions that the contract expects and that the run has

@@ -73,17 +73,26 @@ func (v *view) step(title string) {
 	v.print("\n" + accent.Render(fmt.Sprintf("%d", v.steps)) + "  " + strong.Render(title))
 }
 
+// hyphen stands for one while text is wrapped: lines do not end within an evidence
+// ID. It is no character that [report.Visible] lets through.
+const hyphen = "\ue000"
+
+// wrap breaks text into lines, after one of the characters in after.
+func wrap(text string, width int, after string) []string {
+	text = lipgloss.Wrap(strings.ReplaceAll(text, "-", hyphen), width, after)
+	return strings.Split(strings.ReplaceAll(text, hyphen, "-"), "\n")
+}
+
 // paragraph writes text, wrapped and indented.
 func (v *view) paragraph(text string) {
-	for line := range strings.Lines(lipgloss.Wrap(text, v.width-len(indent), " ")) {
-		v.print(indent + strings.TrimRight(line, "\n"))
+	for _, line := range wrap(text, v.width-len(indent), " ") {
+		v.print(indent + line)
 	}
 }
 
 // fact writes a value beside what it is.
 func (v *view) fact(name, value string) {
-	lines := strings.Split(lipgloss.Wrap(value, v.width-len(indent)-labels, " /"), "\n")
-	for i, line := range lines {
+	for i, line := range wrap(value, v.width-len(indent)-labels, " /") {
 		if i > 0 {
 			name = ""
 		}
@@ -139,6 +148,11 @@ func (v *view) grid(tight map[int]bool, header []string, rows [][]string) {
 			width[col] = left / shares
 		}
 	}
+	for _, row := range rows {
+		for col := range row {
+			row[col] = strings.Join(wrap(row[col], width[col]-2, " "), "\n")
+		}
+	}
 	t := table.New().Headers(header...).Rows(rows...).
 		Border(lipgloss.NormalBorder()).BorderStyle(faint).
 		BorderTop(false).BorderBottom(false).BorderLeft(false).BorderRight(false).BorderColumn(false).BorderRow(true).
@@ -161,7 +175,14 @@ func (v *view) grid(tight map[int]bool, header []string, rows [][]string) {
 func (v *view) stories(all []story) {
 	rows := make([][]string, 0, len(all))
 	for _, s := range all {
-		rows = append(rows, []string{s.id, "“" + s.claim + "”", mark(s.verdict) + "\n" + faint.Render(fmt.Sprintf("verify: exit %d", s.exit)), strings.Join(s.decides, "\n")})
+		said, verdict := "“"+s.claim+"”", mark(s.verdict)
+		if s.claim == "" {
+			said, verdict = faint.Render("nothing: it makes no claim"), bad.Render("✗ not met")
+			if s.verdict == evidence.Supported {
+				verdict = good.Render("✓ met")
+			}
+		}
+		rows = append(rows, []string{s.id, said, verdict + "\n" + faint.Render(fmt.Sprintf("verify: exit %d", s.exit)), strings.Join(s.decides, "\n")})
 	}
 	v.grid(map[int]bool{0: true, 2: true}, []string{"run", "the agent said", "verdict", "what decides"}, rows)
 }
@@ -169,7 +190,7 @@ func (v *view) stories(all []story) {
 // lie writes what was changed and what verify says of it.
 func (v *view) lie(l *lie) {
 	v.fact("file", filepath.Base(l.file))
-	v.fact("record", "the failed "+l.action+" of complaint-1044")
+	v.fact("record", "the denied "+l.action+" of "+l.run)
 	v.fact("before", l.before)
 	v.fact("after", bad.Render(l.after))
 	v.fact("verify", outcome(l.exit))

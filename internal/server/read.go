@@ -97,13 +97,19 @@ func (v *values) page(f *ledger.Filter) {
 }
 
 func (s *Server) findRecords(w http.ResponseWriter, r *http.Request, _ *Grant) {
-	v := parseQuery(r, "actor", "action", "kind", "from", "to", "after", "limit")
+	v := parseQuery(r, "actor", "action", "kind", "parent", "from", "to", "after", "limit")
 	f := ledger.Filter{
 		Actor: v.q.Get("actor"), Action: v.q.Get("action"), Kind: evidence.Kind(v.q.Get("kind")),
 		From: v.time("from"), To: v.time("to"),
 	}
 	if f.Kind != "" && !f.Kind.Valid() {
 		v.p = badRequest("kind: want one of %v, found %q", evidence.Kinds(), f.Kind)
+	}
+	if v.has("parent") {
+		var err error
+		if f.Parent, err = evidence.ParseID(v.q.Get("parent")); err != nil {
+			v.p = badRequest("parent: %v", err)
+		}
 	}
 	v.page(&f)
 	s.sendPage(w, r, v, f)

@@ -53,6 +53,7 @@ func (s *Server) table() []route {
 	filter := append([]param{
 		query("actor", "string", "Who the record speaks for"),
 		query("action", "string", "Action of an authorization or execution"),
+		query("parent", "string", "Evidence ID that a run.opened names as its parent"),
 		query("kind", "string", "Kind of the record"),
 		query("from", "string", "Not before this time (RFC 3339), by the record's own clock"),
 		query("to", "string", "Before this time"),

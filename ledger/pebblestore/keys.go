@@ -7,6 +7,7 @@ import (
 
 // The first byte of a key. All others belong to index rows.
 const (
+	keyCell  = 'c'
 	keyEntry = 'e'
 	keyTile  = 'T'
 	keyHead  = 'H'
@@ -39,7 +40,7 @@ func checkRow(key []byte) error {
 		return fmt.Errorf("index row: expected a key, found an empty one")
 	}
 	switch key[0] {
-	case keyEntry, keyTile, keyHead, keyMeta:
+	case keyCell, keyEntry, keyTile, keyHead, keyMeta:
 		return fmt.Errorf("index row %q: keys that begin with %q are the store's own", key, key[0])
 	case keyBeyond:
 		return fmt.Errorf("index row %q: keys that begin with 0xff are not used", key)

@@ -50,7 +50,7 @@ func (s *Store) RebuildRows(ctx context.Context, rows iter.Seq2[tlog.Row, error]
 	}
 	b := s.db.NewBatch()
 	low := byte(0)
-	for _, own := range []byte{keyHead, keyMeta, keyTile, keyEntry} { // ascending
+	for _, own := range []byte{keyHead, keyMeta, keyTile, keyCell, keyEntry} { // ascending
 		if err := b.DeleteRange([]byte{low}, []byte{own}, nil); err != nil {
 			return err
 		}

@@ -87,6 +87,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store in %s: %w", dir, err)
 	}
 	s := &Store{db: db, lock: lock, fs: o.FS, dir: dir, minFree: o.MinFree, readOnly: o.ReadOnly}
+	s.cellBytes.Store(roomEvery)
 	if err := s.checkFormat(); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("open store in %s: %w", dir, err)

@@ -22,7 +22,8 @@ type Store struct {
 	minFree  uint64
 	readOnly bool
 
-	failed atomic.Pointer[error] // why nothing more can be begun
+	failed    atomic.Pointer[error] // why nothing more can be begun
+	cellBytes atomic.Int64          // put since the last look at the free space
 
 	beginMu sync.Mutex // guards next, and the order of batches
 	next    uint64     // expected First of the next batch

@@ -122,9 +122,7 @@ func (f *memoryFile) Size() (int64, error) {
 }
 
 func (f *memoryFile) Read(p []byte) (int, error) {
-	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
-	n, err := bytes.NewReader(f.data.b).ReadAt(p, f.at)
+	n, err := f.ReadAt(p, f.at)
 	f.at += int64(n)
 	if n > 0 {
 		err = nil
@@ -132,15 +130,25 @@ func (f *memoryFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (f *memoryFile) Write(p []byte) (int, error) {
+func (f *memoryFile) ReadAt(p []byte, at int64) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	if grow := f.at + int64(len(p)) - int64(len(f.data.b)); grow > 0 {
+	return bytes.NewReader(f.data.b).ReadAt(p, at)
+}
+
+func (f *memoryFile) Write(p []byte) (int, error) {
+	n, err := f.WriteAt(p, f.at)
+	f.at += int64(n)
+	return n, err
+}
+
+func (f *memoryFile) WriteAt(p []byte, at int64) (int, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if grow := at + int64(len(p)) - int64(len(f.data.b)); grow > 0 {
 		f.data.b = append(f.data.b, make([]byte, grow)...)
 	}
-	n := copy(f.data.b[f.at:], p)
-	f.at += int64(n)
-	return n, nil
+	return copy(f.data.b[at:], p), nil
 }
 
 func (f *memoryFile) Seek(offset int64, whence int) (int64, error) {

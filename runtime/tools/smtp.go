@@ -64,8 +64,24 @@ type smtpTool struct {
 	domain string // of From
 }
 
-// NewSMTP returns a tool that sends email. Who can find out whether a message was
-// sent gives it a probe: [runtime.Func.WithProbe].
+// MessageID returns the Message-ID of the email that is sent under a call's key:
+// what a probe asks a mail server about. From is that of the configuration.
+func MessageID(key, from string) (string, error) {
+	a, err := parseAddress(from)
+	if err != nil {
+		return "", err
+	}
+	return messageID(key, domainOf(a.Address)), nil
+}
+
+func messageID(key, domain string) string {
+	sum := sha256.Sum256([]byte(key))
+	return "<" + hex.EncodeToString(sum[:16]) + "@" + domain + ">"
+}
+
+// NewSMTP returns a tool that sends email. SMTP itself cannot be asked what became
+// of a message: who has a mailbox or an API that can gives the tool a probe
+// ([runtime.Func.WithProbe], [MessageID]).
 func NewSMTP(cfg SMTPConfig) (*runtime.Func[Mail, Sent], error) {
 	t := &smtpTool{cfg: cfg}
 	var err error
@@ -159,8 +175,7 @@ func (t *smtpTool) message(key string, in Mail) (id string, to []string, message
 		}
 		to, header = append(to, a.Address), append(header, a.String())
 	}
-	sum := sha256.Sum256([]byte(key))
-	id = "<" + hex.EncodeToString(sum[:16]) + "@" + t.domain + ">"
+	id = messageID(key, t.domain)
 	var b bytes.Buffer
 	for _, h := range [][2]string{
 		{"From", t.from.String()},

@@ -188,7 +188,7 @@ func (s *mailServer) tool(t *testing.T, change func(*tools.SMTPConfig)) *runtime
 	t.Helper()
 	cfg := tools.SMTPConfig{
 		Spec:    runtime.Spec{Name: "email", Action: "send_email", Timeout: 5 * time.Second},
-		Address: s.Addr().String(), From: "Support <support@example.org>", Recipients: []string{"example.com", "mia@example.net"},
+		Address: s.Addr().String(), From: sender, Recipients: []string{"example.com", "mia@example.net"},
 	}
 	if change != nil {
 		change(&cfg)
@@ -199,6 +199,8 @@ func (s *mailServer) tool(t *testing.T, change func(*tools.SMTPConfig)) *runtime
 	}
 	return tool
 }
+
+const sender = "Support <support@example.org>"
 
 var letter = tools.Mail{To: []string{"Mia <mia@example.com>"}, Subject: "Your parcel, für dich", Text: "It is late.\n.\nSorry; ünd so.\n"}
 
@@ -427,9 +429,13 @@ func TestSMTPProbe(t *testing.T) {
 	s := newMailServer(t)
 	s.replies(at(1, ".", "cut"))
 	tool := s.tool(t, nil).WithProbe(func(_ context.Context, c *runtime.Call, _ tools.Mail) (evidence.Status, tools.Sent, error) {
+		id, err := tools.MessageID(c.Key, sender)
+		if err != nil {
+			return "", tools.Sent{}, err
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		for id := range s.messages {
+		if len(s.messages[id]) > 0 {
 			return evidence.StatusSuccess, tools.Sent{MessageID: id}, nil
 		}
 		return evidence.StatusNotRun, tools.Sent{}, nil
