@@ -37,7 +37,7 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"agent": agentProgram,
+			"agent":   agentProgram,
 			"ready":   ready,
 			"mode":    mode,
 			"setjson": setJSON,
