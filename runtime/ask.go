@@ -82,7 +82,14 @@ func (r *Run) Ask(ctx context.Context, a Ask) (*Grant, error) {
 		return nil, err
 	}
 	defer r.steps.lock(a.Step)()
-	return s.ask(ctx, a.By)
+	ctx, span := r.stepSpan(ctx, s.action, s.reg)
+	g, err := s.ask(ctx, a.By)
+	var res *Result
+	if g != nil {
+		res = g.Result
+	}
+	span.stepped(s, res, g != nil, err)
+	return g, err
 }
 
 func (r *Run) asker(a *Ask) (*stepper, error) {
@@ -267,10 +274,14 @@ func (s *stepper) permitAttempt(ctx context.Context, p *checkpoint.Plan) (*Grant
 	}
 	s.err = &Failure{Class: evidence.BudgetExceeded, Err: err, NotRun: true}
 	b := p.Action.Record
-	return nil, s.executed(ctx, &evidence.Execution{
+	ctx, span := s.toolSpan(ctx, s.call(p))
+	body := &evidence.Execution{
 		Authorization: p.Action.Authorization, Action: b.Action, Resource: b.Resource, Tool: b.Tool, Input: b.Input,
 		Attempt: int64(p.Action.Attempts) + 1, Source: evidence.SourceRuntime, Status: evidence.StatusNotRun,
-	}, nil, s.err.(*Failure))
+	}
+	err = s.executed(ctx, body, nil, s.err.(*Failure))
+	span.executed(body, s.err, err)
+	return nil, err
 }
 
 // hold sets an attempt's estimate aside, once.

@@ -62,7 +62,7 @@ func (r *Run) Do(ctx context.Context, a Action) (*Result, error) {
 	ctx, span := r.stepSpan(ctx, &a, reg)
 	s := &stepper{Run: r, action: &a, reg: reg, input: a.Input}
 	res, err := s.run(ctx)
-	span.stepped(s, res, err)
+	span.stepped(s, res, false, err)
 	return res, err
 }
 

@@ -137,7 +137,10 @@ func (r *Run) Lost() error {
 }
 
 // Leave puts the run away as it is, and gives its lease back.
-func (r *Run) Leave(ctx context.Context) { r.release(ctx) }
+func (r *Run) Leave(ctx context.Context) {
+	r.release(ctx)
+	r.span.done(r.Lost())
+}
 
 // Input is [Task] for an input that is JSON already; nil: none.
 func Input(task string, input []byte) Option {

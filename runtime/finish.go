@@ -146,7 +146,9 @@ func (r *Run) Complete(ctx context.Context) error {
 	if err := r.contractHolds(ctx, v); err != nil {
 		return err
 	}
+	ctx, span := r.recordSpan(ctx, "close")
 	_, err = r.write(ctx, draft{body: &evidence.RunClosed{End: evidence.Completed}})
+	span.done(err)
 	return err
 }
 
@@ -183,7 +185,9 @@ func (r *Run) EndAs(ctx context.Context, end evidence.End, reason string) error 
 	if err := r.sure(); err != nil {
 		return err
 	}
+	ctx, span := r.recordSpan(ctx, "close")
 	_, err := r.write(ctx, draft{body: &evidence.RunClosed{End: end, Reason: reason}})
+	span.done(err)
 	return err
 }
 
@@ -296,7 +300,10 @@ func (r *Run) Save(ctx context.Context, name string, state []byte) (*checkpoint.
 	}
 	body := r.state.Next(name)
 	body.State = p.Commitment()
-	if _, err := r.write(ctx, draft{body: body, actor: r.agent, payloads: []evidence.Payload{*p}}); err != nil {
+	ctx, span := r.recordSpan(ctx, "checkpoint")
+	_, err = r.write(ctx, draft{body: body, actor: r.agent, payloads: []evidence.Payload{*p}})
+	span.done(err)
+	if err != nil {
 		return nil, err
 	}
 	return r.state.Saved(name), nil

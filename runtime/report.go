@@ -58,7 +58,7 @@ func (e *ReportedError) Error() string {
 //
 // A report about what is not permitted is *Denied or *Waiting, and is not
 // recorded.
-func (r *Run) Report(ctx context.Context, rep Report) (*Reported, error) {
+func (r *Run) Report(ctx context.Context, rep Report) (done *Reported, err error) {
 	if err := rep.check(); err != nil {
 		return nil, err
 	}
@@ -71,6 +71,8 @@ func (r *Run) Report(ctx context.Context, rep Report) (*Reported, error) {
 		return nil, &InvalidError{rep.Step, "outcome", errNotAsked}
 	}
 	s := &stepper{Run: r, action: &Action{Step: rep.Step, Resource: p.Action.Record.Resource}, reg: registeredOf(&p.Action)}
+	ctx, span := s.partSpan(ctx, "report")
+	defer func() { span.reported(&rep, err) }()
 	switch {
 	case reported:
 		return s.reportAgain(ctx, &p, &rep, &known)

@@ -199,6 +199,7 @@ func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Ru
 		r.span.done(err)
 		return nil, err
 	}
+	r.span.of(r.agent, r.body.Task)
 	return r, nil
 }
 

@@ -64,17 +64,36 @@ func (rt *Runtime) span(ctx context.Context, name string, kind trace.SpanKind, a
 	return ctx, &span{s}
 }
 
-// runSpan starts the span of a run in this process: it lasts until Close.
+// runSpan starts the span of a run in this process: it lasts until Close or Leave.
+// A child's stands in its parent's.
 func (r *Run) runSpan(ctx context.Context, o *openOptions) context.Context {
 	if r.rt.tracer == nil {
 		return ctx
 	}
 	r.outer = trace.SpanContextFromContext(ctx)
-	ctx, r.span = r.rt.span(ctx, "invoke_agent "+visible(o.agent), trace.SpanKindInternal,
-		semconv.GenAIOperationNameInvokeAgent, semconv.GenAIAgentName(visible(o.agent)),
-		attrRun.String(string(r.id)), attrTask.String(visible(o.task)))
+	if p := r.parent; p != nil && p.span != nil && (!r.outer.IsValid() || r.outer.Equal(p.outer)) {
+		ctx = trace.ContextWithSpan(ctx, p.span.Span)
+	}
+	ctx, r.span = r.rt.span(ctx, "invoke_agent", trace.SpanKindInternal, semconv.GenAIOperationNameInvokeAgent, attrRun.String(string(r.id)))
+	if !o.again {
+		r.span.of(o.agent, o.task)
+	}
 	return ctx
 }
+
+// of names the run's agent and task, which who opens a run by its key alone learns
+// from its records.
+func (s *span) of(agent, task string) {
+	if s == nil {
+		return
+	}
+	s.SetName("invoke_agent " + visible(agent))
+	s.SetAttributes(semconv.GenAIAgentName(visible(agent)), attrTask.String(visible(task)))
+}
+
+// off reports whether nothing is traced: not at all, or not of this run, which is
+// only looked at.
+func (r *Run) off() bool { return r.rt.tracer == nil || r.span == nil }
 
 // within starts a span of the run: in that of the caller where the caller has one
 // of their own since Open, else in the run's. A span of another trace is linked to
@@ -94,14 +113,14 @@ func (r *Run) within(ctx context.Context, name string, kind trace.SpanKind, attr
 
 // recordSpan starts the span of a record that is no step's.
 func (r *Run) recordSpan(ctx context.Context, name string) (context.Context, *span) {
-	if r.rt.tracer == nil {
+	if r.off() {
 		return ctx, nil
 	}
 	return r.within(ctx, name, trace.SpanKindInternal)
 }
 
 func (r *Run) decisionSpan(ctx context.Context, name string, model Reasoner) (context.Context, *span) {
-	if r.rt.tracer == nil {
+	if r.off() {
 		return ctx, nil
 	}
 	m := visible(model.Model())
@@ -114,7 +133,7 @@ func (r *Run) decisionSpan(ctx context.Context, name string, model Reasoner) (co
 }
 
 func (r *Run) stepSpan(ctx context.Context, a *Action, reg *registered) (context.Context, *span) {
-	if r.rt.tracer == nil {
+	if r.off() {
 		return ctx, nil
 	}
 	return r.within(ctx, "step", trace.SpanKindInternal, attrStep.String(visible(a.Step)), attrAction.String(reg.spec.Action),
@@ -123,7 +142,7 @@ func (r *Run) stepSpan(ctx context.Context, a *Action, reg *registered) (context
 
 // partSpan starts the span of a part of a step.
 func (s *stepper) partSpan(ctx context.Context, name string) (context.Context, *span) {
-	if s.rt.tracer == nil {
+	if s.off() {
 		return ctx, nil
 	}
 	return s.within(ctx, name, trace.SpanKindInternal, attrStep.String(visible(s.action.Step)), attrAction.String(s.reg.spec.Action))
@@ -132,7 +151,7 @@ func (s *stepper) partSpan(ctx context.Context, name string) (context.Context, *
 // toolSpan starts the span of one attempt. Its call ID is what the tool gets as
 // idempotency key.
 func (s *stepper) toolSpan(ctx context.Context, c *Call) (context.Context, *span) {
-	if s.rt.tracer == nil {
+	if s.off() {
 		return ctx, nil
 	}
 	return s.within(ctx, "execute_tool "+s.reg.spec.Name, trace.SpanKindInternal,
@@ -260,7 +279,7 @@ func (s *span) decided(d *Decision, t *Thought, err error) {
 
 // stepped ends the span of a step. It names the step's authorization, recorded
 // now or long ago.
-func (s *span) stepped(st *stepper, res *Result, err error) {
+func (s *span) stepped(st *stepper, res *Result, granted bool, err error) {
 	if s == nil {
 		return
 	}
@@ -272,6 +291,8 @@ func (s *span) stepped(st *stepper, res *Result, err error) {
 	case res != nil:
 		outcome = "result"
 		s.SetAttributes(attrReplayed.Bool(res.Replayed))
+	case granted:
+		outcome = "allowed"
 	case is[*Denied](err):
 		outcome = "denied"
 	case is[*Waiting](err):
@@ -282,6 +303,19 @@ func (s *span) stepped(st *stepper, res *Result, err error) {
 		outcome = "in_doubt"
 	}
 	s.SetAttributes(attrOutcome.String(outcome))
+	s.done(err)
+}
+
+// reported ends the span of a report.
+func (s *span) reported(rep *Report, err error) {
+	if s == nil {
+		return
+	}
+	s.SetAttributes(attrOutcome.String(visible(string(rep.Status))), attrAttempt.Int(rep.Attempt))
+	s.cost(rep.Cost)
+	if rep.Class != "" && err == nil {
+		s.fail(visible(string(rep.Class)))
+	}
 	s.done(err)
 }
 

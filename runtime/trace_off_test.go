@@ -25,7 +25,7 @@ func TestTraceOffCostsNothing(t *testing.T) {
 		permission.permitted(auth, nil)
 		_, tool := s.toolSpan(inStep, call)
 		tool.executed(body, err, nil)
-		step.stepped(s, nil, err)
+		step.stepped(s, nil, false, err)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -510,3 +510,129 @@ func TestTraceOf(t *testing.T) {
 		}
 	}
 }
+
+// TestTraceOfWhatIsDoneElsewhere: runs that are driven for others, whose steps
+// others execute.
+func TestTraceOfWhatIsDoneElsewhere(t *testing.T) {
+	w := runtimetest.New(t)
+	spans, _ := traced(w)
+	rt := w.Runtime()
+	options := []runtime.Option{runtime.As(runtimetest.Agent), runtime.Task("complaint", nil), runtime.Driver("d-1", nil), runtime.Budget(evidence.Amounts{"attempts": 2})}
+	run, err := rt.Open(ctx, "key", options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(step string) (*runtime.Grant, error) {
+		return run.Ask(ctx, runtime.Ask{Step: step, Tool: "mailer", Action: "send_email", Input: []byte(`{"to":"` + secret + `"}`), By: "worker-1"})
+	}
+	report := func(step string, attempt int, status evidence.Status) {
+		t.Helper()
+		if _, err := run.Report(ctx, runtime.Report{Step: step, Attempt: attempt, Status: status, Output: []byte(`"` + secret + `"`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g, err := ask("notify")
+	if err != nil {
+		t.Fatal(err)
+	}
+	report("notify", g.Attempt, evidence.StatusUnknown)
+	report("notify", g.Attempt, evidence.StatusSuccess) // which settles it
+	if g, err = ask("again"); err != nil {
+		t.Fatal(err)
+	}
+	report("again", g.Attempt, evidence.StatusFailure)
+	if _, err = ask("more"); err == nil {
+		t.Error("the budget was not held")
+	}
+	if _, err := run.Save(ctx, "notified", []byte(`1`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rt.Look(ctx, "key"); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.EndAs(ctx, evidence.Failed, "test"); err != nil {
+		t.Fatal(err)
+	}
+	run.Leave(ctx)
+	const want = `invoke_agent test-agent [run.opened]
+  step
+    permission [authorization]
+  report [execution] !outcome_unknown
+    escalate [escalation]
+  report [settlement]
+  step
+    permission [authorization]
+  report [execution] !tool_failed
+  step !cost_budget_exceeded
+    permission [authorization]
+    execute_tool mailer [execution] !cost_budget_exceeded
+  checkpoint [checkpoint]
+  close [run.closed]
+`
+	if found := tree(spans.GetSpans()); found != want {
+		t.Errorf("want\n%s\nfound\n%s", want, found)
+	}
+	tied(w, run.ID(), spans.GetSpans())
+	if strings.Contains(fmt.Sprintf("%+v", spans.GetSpans()), secret) {
+		t.Error("what only payloads may hold is in a span")
+	}
+	if step := named(t, spans.GetSpans(), "step"); attr(step, "ledgerd.outcome") != "allowed" {
+		t.Error(step.Attributes)
+	}
+
+	// By its key alone, by the same driver: nothing is recorded, and its agent known.
+	spans.Reset()
+	run, err = rt.Open(ctx, "key", runtime.Reopen(), runtime.Driver("d-1", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Leave(ctx)
+	if found := tree(spans.GetSpans()); found != "invoke_agent test-agent\n" || attr(spans.GetSpans()[0], "ledgerd.task") != "complaint" {
+		t.Error(found, spans.GetSpans()[0].Attributes)
+	}
+
+	// A run that is looked at is not traced, whatever is asked of it.
+	spans.Reset()
+	look, err := rt.Look(ctx, "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := look.Ask(ctx, runtime.Ask{Step: "notify", Tool: "mailer", Action: "send_email", Input: []byte(`{"to":"` + secret + `"}`)}); err != nil {
+		t.Error(err)
+	}
+	look.Leave(ctx)
+	if len(spans.GetSpans()) > 0 {
+		t.Error(tree(spans.GetSpans()))
+	}
+}
+
+// TestTraceOfChildren: a child's span stands in its parent's.
+func TestTraceOfChildren(t *testing.T) {
+	w := runtimetest.New(t)
+	spans, _ := traced(w)
+	rt := w.Runtime()
+	parent, err := rt.Open(ctx, "parent", runtime.As(runtimetest.Agent), runtime.Task("complaint", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := rt.Open(ctx, "child", runtime.As(runtimetest.Agent), runtime.Task("part", nil), runtime.Child(parent))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*runtime.Run{child, parent} {
+		if err := r.Checkpoint(ctx, "here", 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const want = `invoke_agent test-agent [run.opened]
+  invoke_agent test-agent [run.opened]
+    checkpoint [checkpoint]
+  checkpoint [checkpoint]
+`
+	if found := tree(spans.GetSpans()); found != want {
+		t.Errorf("want\n%s\nfound\n%s", want, found)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"ledgerd/evidence"
 	"ledgerd/internal/agent"
 	"ledgerd/internal/datadir"
+	"ledgerd/internal/telemetry"
 	"ledgerd/runtime"
 	"ledgerd/runtime/policy"
 )
@@ -35,13 +36,14 @@ const driverLease = 10 * time.Second
 const policyInterval = time.Second
 
 // agents makes the host of agents' runs; nil where this directory drives none.
-func agents(c *cli.Context, l *datadir.Ledger, log *slog.Logger) (*agent.Host, error) {
+func agents(c *cli.Context, l *datadir.Ledger, tracing *telemetry.Tracing, log *slog.Logger) (*agent.Host, error) {
 	permit, err := permitter(c, log)
 	if err != nil {
 		return nil, err
 	}
 	cfg := runtime.Config{
 		Ledger: runtime.Embedded{Ledger: l.Ledger}, Origin: l.Origin(), Actor: l.Dir.Runtime, Permit: permit, Lease: driverLease,
+		Tracer: tracing.Provider(),
 		Notify: func(n runtime.Notice) {
 			log.Info("a human is asked", "run", n.Run, "key", n.Key, "step", n.Step, "action", n.Action, "team", n.Team, "reason", n.Reason, "about", n.Authorization)
 		},

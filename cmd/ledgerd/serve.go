@@ -82,11 +82,11 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	host, err := agents(c, l, log)
+	host, err := agents(c, l, tracing, log)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	s, ln, err := listen(c, l, host, metrics, log, address)
+	s, ln, err := listen(c, l, host, tracing, metrics, log, address)
 	if err != nil {
 		host.Close()
 		return errors.Join(err, l.Close())
@@ -150,7 +150,7 @@ func serveUntil(ctx context.Context, l *datadir.Ledger, fatal <-chan error, serv
 	return cli.Exit(fmt.Sprintf("the log has died, and nothing more is written: %v", err), exitInternal)
 }
 
-func listen(c *cli.Context, l *datadir.Ledger, host *agent.Host, metrics *server.Metrics, log *slog.Logger, address string) (*server.Server, net.Listener, error) {
+func listen(c *cli.Context, l *datadir.Ledger, host *agent.Host, tracing *telemetry.Tracing, metrics *server.Metrics, log *slog.Logger, address string) (*server.Server, net.Listener, error) {
 	tokens, err := l.Dir.Tokens()
 	if err != nil {
 		return nil, nil, err
@@ -161,7 +161,7 @@ func listen(c *cli.Context, l *datadir.Ledger, host *agent.Host, metrics *server
 	}
 	s, err := server.New(server.Config{
 		Ledger: l.Ledger, Tokens: tokens, Agents: host, PublicLog: c.Bool("public-log"), Hosts: hosts, Metrics: metrics, Logger: log,
-		Version: version(), Backup: func(ctx context.Context) (string, error) { return backupNow(ctx, l, c.Path("backup-dir")) },
+		Version: version(), Trace: tracing.Incoming, Backup: func(ctx context.Context) (string, error) { return backupNow(ctx, l, c.Path("backup-dir")) },
 	})
 	if err != nil {
 		return nil, nil, err

@@ -31,6 +31,8 @@ type Config struct {
 	Backup func(ctx context.Context) (directory string, err error)
 	// Agents drives the runs of agents. nil: their routes answer 501.
 	Agents *agent.Host
+	// Trace puts the trace that a request names into its context. nil: none is heard.
+	Trace func(*http.Request) *http.Request
 	// Metrics is what the ledger's hooks feed. nil: a new one.
 	Metrics *Metrics
 	Logger  *slog.Logger // slog.Default if nil
@@ -140,6 +142,9 @@ func (s *Server) handler(r route) http.Handler {
 					"want a token with the right %q, token %s has %v", r.right, grant.ID, grant.Rights))
 				return
 			}
+		}
+		if s.cfg.Trace != nil {
+			req = s.cfg.Trace(req)
 		}
 		r.handle(sw, req, grant)
 	})

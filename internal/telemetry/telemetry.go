@@ -4,7 +4,7 @@
 //	tracing, err := telemetry.Setup(ctx, version, log)
 //	...
 //	runtime.Config{Tracer: tracing.Provider(), ...}
-//	http.Handler(tracing.Handler(mux))
+//	r = tracing.Incoming(r) // of each request
 //	...
 //	tracing.Shutdown(ctx) // sends what is still here
 //
@@ -92,17 +92,14 @@ func (t *Tracing) Provider() trace.TracerProvider {
 	return t.provider
 }
 
-// Handler puts the trace that a request names by its traceparent (W3C Trace
-// Context) into its context, so that what it makes the runtime do belongs there.
-// Baggage is not taken.
-func (t *Tracing) Handler(next http.Handler) http.Handler {
+// Incoming returns the request with the trace in its context that it names by its
+// traceparent (W3C Trace Context), so that what it makes the runtime do belongs
+// there. Baggage is not taken.
+func (t *Tracing) Incoming(r *http.Request) *http.Request {
 	if t == nil || t.incoming == nil {
-		return next
+		return r
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := t.incoming.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		next.ServeHTTP(w, r.WithContext(ctx))
-	})
+	return r.WithContext(t.incoming.Extract(r.Context(), propagation.HeaderCarrier(r.Header)))
 }
 
 // Shutdown sends the spans that have ended and are still here, and stops. What
