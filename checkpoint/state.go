@@ -17,6 +17,7 @@ type State struct {
 	saved     *Saved
 	names     map[string]bool // of checkpoints
 	claims    []evidence.ID
+	claimed   map[evidence.ID]*evidence.Claim
 	asked     map[evidence.ID]evidence.ID      // escalations, by what they concern
 	verdicts  map[evidence.ID]evidence.Verdict // by claim; the zero ID: of the run
 }
@@ -56,7 +57,7 @@ func New(registry *audit.Registry) *State {
 	return &State{
 		run: audit.NewRun(registry), registry: registry,
 		steps: make(map[string]*step), decisions: make(map[string]Decided), answers: make(map[evidence.ID][]answer),
-		names: make(map[string]bool), asked: make(map[evidence.ID]evidence.ID), verdicts: make(map[evidence.ID]evidence.Verdict),
+		names: make(map[string]bool), claimed: make(map[evidence.ID]*evidence.Claim), asked: make(map[evidence.ID]evidence.ID), verdicts: make(map[evidence.ID]evidence.Verdict),
 	}
 }
 
@@ -100,6 +101,7 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 		}
 	case *evidence.Claim:
 		s.claims = append(s.claims, p.ID)
+		s.claimed[p.ID] = b
 	case *evidence.Verdict:
 		s.verdicts[b.Claim] = *b
 	}
@@ -147,6 +149,9 @@ func (s *State) Steps() []string { return append([]string(nil), s.order...) }
 
 // Claims returns the claims on the line, or beside it, in log order.
 func (s *State) Claims() []evidence.ID { return append([]evidence.ID(nil), s.claims...) }
+
+// Claim returns what a claim says; nil: there is none of that ID.
+func (s *State) Claim(id evidence.ID) *evidence.Claim { return s.claimed[id] }
 
 // Verdict returns the recorded verdict on a claim; of the zero ID, on the run as
 // such.

@@ -47,13 +47,22 @@ func placedOf(r *api.Record) (evidence.Placed, error) {
 	if u.ID() != r.ID {
 		return evidence.Placed{}, fmt.Errorf("entry %d: want the record %s, found %s", r.Index, r.ID, u.ID())
 	}
-	return evidence.Placed{Index: r.Index, ID: u.ID(), Entry: u.Entry(), Record: u.UnverifiedRecord()}, nil
+	return u.PlacedAt(r.Index), nil
 }
 
 // Run yields the records of a run in the order of the log: its line, and what
 // stands beside it. A run that nobody opened has none.
 func (c *Client) Run(ctx context.Context, run evidence.RunID) iter.Seq2[evidence.Placed, error] {
-	records := c.pages(ctx, strings.Replace(api.PathRunRecords, "{run}", string(run), 1), url.Values{}, nil, 0)
+	return c.run(ctx, run, nil)
+}
+
+// RunAfter is Run for the records beyond an index.
+func (c *Client) RunAfter(ctx context.Context, run evidence.RunID, index uint64) iter.Seq2[evidence.Placed, error] {
+	return c.run(ctx, run, &index)
+}
+
+func (c *Client) run(ctx context.Context, run evidence.RunID, after *uint64) iter.Seq2[evidence.Placed, error] {
+	records := c.pages(ctx, strings.Replace(api.PathRunRecords, "{run}", string(run), 1), url.Values{}, after, 0)
 	return func(yield func(evidence.Placed, error) bool) {
 		for p, err := range records {
 			if isProblem(err, http.StatusNotFound) {
