@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ledgerd/audit"
 	"ledgerd/checkpoint"
 	"ledgerd/evidence"
 	"ledgerd/runtime"
@@ -21,7 +22,17 @@ import (
 type reading struct {
 	runtime.Ledger
 	whole, after, records int
-	change                func(*evidence.Placed)
+	change                func(*evidence.Placed)       // what it hands out
+	hide                  func(*evidence.Placed) bool  // what it does not
+	fails                 func(*evidence.Placed) error // in place of a record
+	actors                func() *audit.Registry       // the registry, nil: as it is
+}
+
+func (l *reading) Actors(ctx context.Context) (*audit.Registry, error) {
+	if l.actors != nil {
+		return l.actors(), nil
+	}
+	return l.Ledger.Actors(ctx)
 }
 
 func (l *reading) Run(ctx context.Context, run evidence.RunID) iter.Seq2[evidence.Placed, error] {
@@ -38,6 +49,12 @@ func (l *reading) counted(all iter.Seq2[evidence.Placed, error]) iter.Seq2[evide
 	return func(yield func(evidence.Placed, error) bool) {
 		for p, err := range all {
 			l.records++
+			if l.hide != nil && err == nil && l.hide(&p) {
+				continue
+			}
+			if l.fails != nil && err == nil {
+				err = l.fails(&p)
+			}
 			if l.change != nil && err == nil {
 				l.change(&p)
 			}
@@ -113,8 +130,9 @@ func TestRefreshIsReadingAgain(t *testing.T) {
 			w, l, run, do := readingWorld(t)
 			var asked []evidence.ID
 			var did []string
+			agent := w.Actor("own", evidence.RoleAgent)
 			for i := range 5 + random.IntN(25) {
-				what := []string{"step", "step", "ask", "answer", "refresh", "refresh"}[random.IntN(6)]
+				what := []string{"step", "claim", "ask", "answer", "say", "refresh", "refresh"}[random.IntN(7)]
 				did = append(did, what)
 				switch what {
 				case "step":
@@ -132,6 +150,12 @@ func TestRefreshIsReadingAgain(t *testing.T) {
 						answer := []func(evidence.RunID, evidence.ID) evidence.ID{w.Approve, w.Refuse}[random.IntN(2)]
 						answer(run.ID(), asked[random.IntN(len(asked))])
 					}
+				case "claim":
+					if _, err := run.Claim(ctx, fmt.Sprint("claim ", i)); err != nil {
+						t.Fatal(err)
+					}
+				case "say":
+					say(w, run.ID(), agent)
 				case "refresh":
 					whole := l.whole
 					if err := run.Refresh(ctx); err != nil {
@@ -152,6 +176,100 @@ func TestRefreshIsReadingAgain(t *testing.T) {
 	}
 	if caughtUp < 20 || again < 20 {
 		t.Errorf("caught up %d times, read again %d times: the test tests less than it says", caughtUp, again)
+	}
+}
+
+// say has an agent claim something beside the line, under its own key.
+func say(w *runtimetest.World, run evidence.RunID, agent *evidence.PrivateKey) {
+	w.Helper()
+	text := evidence.Payload{Media: "text/plain", Data: []byte("done")}
+	entry, err := evidence.Sign(&evidence.Record{
+		Origin: runtimetest.Origin, Kind: evidence.KindClaim, Run: run, About: w.Records(run)[0].ID, Actor: "own", Time: evidence.TimeOf(w.Clock.Now()),
+		Body: &evidence.Claim{Statements: []evidence.Statement{{Text: text.Commitment()}}},
+	}, agent)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if _, err := w.Ledger.Append(ctx, entry); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// TestRefreshMissesNothing that was there when it failed before.
+func TestRefreshMissesNothing(t *testing.T) {
+	w, l, run, do := readingWorld(t)
+	var waiting *runtime.Waiting
+	if err := do("ask-1"); !errors.As(err, &waiting) {
+		t.Fatal(err)
+	}
+	w.Approve(run.ID(), waiting.Authorization)
+	approved := w.Ledger.Head().Size
+	if err := do("step-2"); err != nil { // after which all is read again
+		t.Fatal(err)
+	}
+	errBroken := errors.New("connection reset")
+	l.fails = func(p *evidence.Placed) error {
+		if p.Index >= approved {
+			return errBroken
+		}
+		return nil
+	}
+	if err := run.Refresh(ctx); !errors.Is(err, errBroken) {
+		t.Fatal(err)
+	}
+	l.fails = nil
+	if err := run.Refresh(ctx); err != nil || !reflect.DeepEqual(folded(t, w, run.ID()), run.State()) {
+		t.Error("after it failed, it missed what it had read then", err)
+	}
+}
+
+// TestRefreshFindsHoles: a ledger that does not hand out what this driver wrote is
+// not believed about what stands beside it.
+func TestRefreshFindsHoles(t *testing.T) {
+	for _, c := range []struct {
+		hidden int // of the line's records
+		want   runtime.RunReason
+	}{{1, runtime.RunUnsound}, {3, runtime.RunUnsound}, {4, runtime.RunTaken}} {
+		w, l, run, do := readingWorld(t)
+		for _, step := range []string{"step-1", "step-2"} {
+			if err := do(step); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hidden := w.Records(run.ID())[c.hidden].ID
+		l.hide = func(p *evidence.Placed) bool { return p.ID == hidden }
+		var lost *runtime.RunError
+		if err := run.Refresh(ctx); !errors.As(err, &lost) || lost.Reason != c.want {
+			t.Errorf("without record %d: want %s, found %v", c.hidden, c.want, err)
+		}
+	}
+}
+
+// TestRefreshWithAnotherRegistry: what was folded with one registry is not gone on
+// with under another.
+func TestRefreshWithAnotherRegistry(t *testing.T) {
+	w, l, run, do := readingWorld(t)
+	if err := do("step-1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.Refresh(ctx); err != nil {
+		t.Fatal(err)
+	}
+	other := audit.NewRegistry(runtimetest.Origin, evidence.ID{})
+	for p, err := range w.Ledger.Records(ctx, 0, 4) {
+		if err == nil {
+			err = other.Apply(p.Index, p.ID, p.Record)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.actors = func() *audit.Registry { return other }
+	for _, want := range []int{1, 0} {
+		before := l.whole
+		if err := run.Refresh(ctx); err != nil || l.whole-before != want {
+			t.Errorf("want the run read %d times whole, found %d, %v", want, l.whole-before, err)
+		}
 	}
 }
 
