@@ -69,7 +69,7 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 	rec := p.Record
 	switch b := rec.Body.(type) {
 	case *evidence.Authorization:
-		if _, counts := s.run.Action(p.ID); !counts {
+		if s.run.Authorization(p.ID) == nil {
 			break // outside the run, or another writer's
 		}
 		st := s.steps[b.Step]
@@ -80,10 +80,10 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 		}
 		st.auths, st.failure = append(st.auths, p.ID), nil
 	case *evidence.Execution:
-		if a, ok := s.run.Action(b.Authorization); ok {
-			s.steps[a.Record.Step].failure = nil
+		if a := s.run.Authorization(b.Authorization); a != nil {
+			s.steps[a.Step].failure = nil
 			if b.Status == evidence.StatusFailure {
-				s.steps[a.Record.Step].failure = b
+				s.steps[a.Step].failure = b
 			}
 		}
 	case *evidence.Approval:
