@@ -95,7 +95,7 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 	rec := p.Record
 	switch b := rec.Body.(type) {
 	case *evidence.Authorization:
-		if _, counts := s.run.Action(p.ID); !counts {
+		if s.run.Authorization(p.ID) == nil {
 			break // outside the run, or another writer's
 		}
 		st := s.steps[b.Step]
@@ -106,8 +106,8 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 		}
 		st.auths, st.failure, st.ext = append(st.auths, p.ID), nil, rec.Ext
 	case *evidence.Execution:
-		if a, ok := s.run.Action(b.Authorization); ok {
-			s.steps[a.Record.Step].executed(s, p.ID, b)
+		if a := s.run.Authorization(b.Authorization); a != nil {
+			s.steps[a.Step].executed(s, p.ID, b)
 		}
 	case *evidence.Settlement:
 		if r := s.reports[b.Settles]; r != nil && r.Settled == nil {

@@ -280,6 +280,29 @@ func (c *Client) Registry(ctx context.Context) (*api.Registry, error) {
 	return &g, c.getJSON(ctx, api.PathRegistry, nil, &g)
 }
 
+// registryUnless is Registry where the registry's tag is not the given one, and nil
+// where it is. It returns the tag.
+func (c *Client) registryUnless(ctx context.Context, tag string) (*api.Registry, string, error) {
+	r := &request{method: http.MethodGet, path: api.PathRegistry}
+	if tag != "" {
+		r.header = map[string]string{"If-None-Match": tag}
+	}
+	resp, err := c.do(ctx, r)
+	if err != nil {
+		return nil, "", asLedger(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotModified {
+		return nil, tag, nil
+	}
+	g := new(api.Registry)
+	if err := json.NewDecoder(resp.Body).Decode(g); err != nil {
+		return nil, "", fmt.Errorf("%s %s: the answer: %w", r.method, r.path, err)
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<10)) // so that the connection is used again
+	return g, resp.Header.Get("ETag"), nil
+}
+
 // Events yields records as they become durable, beginning with the one at index
 // next (nil: from now on). It ends with an error where the stream breaks; call
 // it again with the index after the last record.
