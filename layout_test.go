@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -58,6 +60,8 @@ func rank(pkg string) int {
 
 type goPackage struct {
 	ImportPath string
+	Dir        string
+	GoFiles    []string
 	Doc        string
 	Name       string
 	Imports    []string
@@ -66,7 +70,7 @@ type goPackage struct {
 
 func list(t *testing.T, args ...string) []goPackage {
 	t.Helper()
-	out, err := exec.Command("go", append([]string{"list", "-json=ImportPath,Doc,Name,Imports,Deps"}, args...)...).Output()
+	out, err := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,GoFiles,Doc,Name,Imports,Deps"}, args...)...).Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
@@ -121,6 +125,30 @@ func TestOneOwner(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestAdmittedIsTheLedgersWord: that a signature was verified when the ledger took
+// the entry is for package ledger alone to say, for it alone compares with its tree
+// what it reads back.
+func TestAdmittedIsTheLedgersWord(t *testing.T) {
+	said := 0
+	for _, p := range list(t, "./...") {
+		for _, file := range p.GoFiles {
+			data, err := os.ReadFile(filepath.Join(p.Dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Contains(data, []byte("ParseAdmitted")) || p.ImportPath == "ledgerd/evidence" {
+				continue
+			}
+			if said++; p.ImportPath != "ledgerd/ledger" {
+				t.Errorf("%s/%s calls evidence.ParseAdmitted: it cannot know", p.ImportPath, file)
+			}
+		}
+	}
+	if said == 0 {
+		t.Error("evidence.ParseAdmitted has another name by now: want it here")
 	}
 }
 

@@ -137,6 +137,9 @@ func (a *act) known(asOf uint64) int {
 // last returns the outcome of the last attempt, and whether there is any word
 // on the act at all.
 func (a *act) last(asOf uint64) (outcome, bool) {
+	if len(a.attempts)+len(a.answers) == 0 {
+		return outcome{}, false
+	}
 	if n := a.known(asOf); n > 0 {
 		return a.outcomeOf(n-1, asOf), true
 	}

@@ -42,6 +42,14 @@ func (r *Run) Action(authorization evidence.ID) (Action, bool) {
 	return a.asAction(), true
 }
 
+// Authorization returns an authorization of the run; nil: it has none of that ID.
+func (r *Run) Authorization(id evidence.ID) *evidence.Authorization {
+	if a := r.byID[id]; a != nil {
+		return a.auth
+	}
+	return nil
+}
+
 func (a *act) asAction() Action {
 	x := Action{Authorization: a.id, Index: a.index, Record: a.auth, Executable: a.fault == nil && a.allowed(), Attempts: a.before + len(a.attempts)}
 	if n := len(a.attempts); n > 0 {

@@ -80,6 +80,9 @@ func (r *Run) InDoubt() []Doubt {
 
 func (a *act) doubt() (Doubt, bool) {
 	d := Doubt{a.id, a.index, a.id, a.action}
+	if n := len(a.attempts); n > 0 && len(a.answers) == 0 && a.attempts[n-1].status != evidence.StatusUnknown {
+		return d, false // as nearly all are: nobody said more about it
+	}
 	o, any := a.last(forever)
 	switch {
 	case !any:

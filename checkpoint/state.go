@@ -20,6 +20,7 @@ type State struct {
 	reports   map[evidence.ID]*Reported // executions of source reported
 	closed    *evidence.RunClosed
 	claims    []evidence.ID
+	claimed   map[evidence.ID]*evidence.Claim
 	asked     map[evidence.ID]evidence.ID      // escalations, by what they concern
 	verdicts  map[evidence.ID]evidence.Verdict // by claim; the zero ID: of the run
 	judged    map[evidence.ID]evidence.ID      // records of verdicts, by claim
@@ -81,7 +82,8 @@ func New(registry *audit.Registry) *State {
 	return &State{
 		run: audit.NewRun(registry), registry: registry,
 		steps: make(map[string]*step), decisions: make(map[string]Decided), answers: make(map[evidence.ID][]answer),
-		names: make(map[string]*Saved), reports: make(map[evidence.ID]*Reported), judged: make(map[evidence.ID]evidence.ID), asked: make(map[evidence.ID]evidence.ID), verdicts: make(map[evidence.ID]evidence.Verdict),
+		names: make(map[string]*Saved), reports: make(map[evidence.ID]*Reported), claimed: make(map[evidence.ID]*evidence.Claim),
+		judged: make(map[evidence.ID]evidence.ID), asked: make(map[evidence.ID]evidence.ID), verdicts: make(map[evidence.ID]evidence.Verdict),
 	}
 }
 
@@ -93,7 +95,7 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 	rec := p.Record
 	switch b := rec.Body.(type) {
 	case *evidence.Authorization:
-		if _, counts := s.run.Action(p.ID); !counts {
+		if s.run.Authorization(p.ID) == nil {
 			break // outside the run, or another writer's
 		}
 		st := s.steps[b.Step]
@@ -104,8 +106,8 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 		}
 		st.auths, st.failure, st.ext = append(st.auths, p.ID), nil, rec.Ext
 	case *evidence.Execution:
-		if a, ok := s.run.Action(b.Authorization); ok {
-			s.steps[a.Record.Step].executed(s, p.ID, b)
+		if a := s.run.Authorization(b.Authorization); a != nil {
+			s.steps[a.Step].executed(s, p.ID, b)
 		}
 	case *evidence.Settlement:
 		if r := s.reports[b.Settles]; r != nil && r.Settled == nil {
@@ -130,6 +132,7 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 		}
 	case *evidence.Claim:
 		s.claims = append(s.claims, p.ID)
+		s.claimed[p.ID] = b
 	case *evidence.Verdict:
 		s.verdicts[b.Claim], s.judged[b.Claim] = *b, p.ID
 	}
@@ -215,6 +218,9 @@ func (s *State) Steps() []string { return append([]string(nil), s.order...) }
 
 // Claims returns the claims on the line, or beside it, in log order.
 func (s *State) Claims() []evidence.ID { return append([]evidence.ID(nil), s.claims...) }
+
+// Claim returns what a claim says; nil: there is none of that ID.
+func (s *State) Claim(id evidence.ID) *evidence.Claim { return s.claimed[id] }
 
 // Verdict returns the recorded verdict on a claim; of the zero ID, on the run as
 // such.

@@ -129,15 +129,15 @@ type request struct {
 	record       bool      // body is one record, to append
 }
 
-// do sends a request and returns its answer, whose status is below 300. The
-// caller closes the body.
+// do sends a request and returns its answer, whose status is below 300, or 304
+// where the request asked for it. The caller closes the body.
 func (c *Client) do(ctx context.Context, r *request) (*http.Response, error) {
 	for try := 0; ; try++ {
 		resp, err := c.send(ctx, r)
 		if err != nil {
 			return nil, err
 		}
-		if resp.StatusCode < 300 {
+		if resp.StatusCode < 300 || resp.StatusCode == http.StatusNotModified && r.header["If-None-Match"] != "" {
 			return resp, nil
 		}
 		p := problemOf(resp)

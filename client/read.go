@@ -47,13 +47,22 @@ func placedOf(r *api.Record) (evidence.Placed, error) {
 	if u.ID() != r.ID {
 		return evidence.Placed{}, fmt.Errorf("entry %d: want the record %s, found %s", r.Index, r.ID, u.ID())
 	}
-	return evidence.Placed{Index: r.Index, ID: u.ID(), Entry: u.Entry(), Record: u.UnverifiedRecord()}, nil
+	return u.PlacedAt(r.Index), nil
 }
 
 // Run yields the records of a run in the order of the log: its line, and what
 // stands beside it. A run that nobody opened has none.
 func (c *Client) Run(ctx context.Context, run evidence.RunID) iter.Seq2[evidence.Placed, error] {
-	records := c.pages(ctx, strings.Replace(api.PathRunRecords, "{run}", string(run), 1), url.Values{}, nil, 0)
+	return c.run(ctx, run, nil)
+}
+
+// RunAfter is Run for the records beyond an index.
+func (c *Client) RunAfter(ctx context.Context, run evidence.RunID, index uint64) iter.Seq2[evidence.Placed, error] {
+	return c.run(ctx, run, &index)
+}
+
+func (c *Client) run(ctx context.Context, run evidence.RunID, after *uint64) iter.Seq2[evidence.Placed, error] {
+	records := c.pages(ctx, strings.Replace(api.PathRunRecords, "{run}", string(run), 1), url.Values{}, after, 0)
 	return func(yield func(evidence.Placed, error) bool) {
 		for p, err := range records {
 			if isProblem(err, http.StatusNotFound) {
@@ -269,6 +278,29 @@ func (c *Client) Export(ctx context.Context, w io.Writer, o ledger.ExportOptions
 func (c *Client) Registry(ctx context.Context) (*api.Registry, error) {
 	var g api.Registry
 	return &g, c.getJSON(ctx, api.PathRegistry, nil, &g)
+}
+
+// registryUnless is Registry where the registry's tag is not the given one, and nil
+// where it is. It returns the tag.
+func (c *Client) registryUnless(ctx context.Context, tag string) (*api.Registry, string, error) {
+	r := &request{method: http.MethodGet, path: api.PathRegistry}
+	if tag != "" {
+		r.header = map[string]string{"If-None-Match": tag}
+	}
+	resp, err := c.do(ctx, r)
+	if err != nil {
+		return nil, "", asLedger(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotModified {
+		return nil, tag, nil
+	}
+	g := new(api.Registry)
+	if err := json.NewDecoder(resp.Body).Decode(g); err != nil {
+		return nil, "", fmt.Errorf("%s %s: the answer: %w", r.method, r.path, err)
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<10)) // so that the connection is used again
+	return g, resp.Header.Get("ETag"), nil
 }
 
 // Events yields records as they become durable, beginning with the one at index

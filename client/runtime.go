@@ -29,6 +29,14 @@ type runtimeLedger struct {
 	mu       sync.Mutex
 	registry *audit.Registry // what was read of it; guarded by mu
 	last     uint64          // index of its last record; guarded by mu
+	told     told            // by the daemon last; guarded by mu
+}
+
+// told is what a daemon said of its registry: it is asked each time, and says so
+// where that still holds.
+type told struct {
+	tag    string // "": nothing was told
+	number int64
 }
 
 // ReadPayload implements [runtime.Ledger].
@@ -55,20 +63,28 @@ func (c *Client) Lease(ctx context.Context, run evidence.RunID, holder string, t
 // registryKinds are the kinds of the registry's chain.
 var registryKinds = []evidence.Kind{evidence.KindLedgerCreated, evidence.KindActorRegistered, evidence.KindActorRevoked}
 
-// Actors implements [runtime.Ledger]: it folds the ledger's registry records, of
+// Actors implements [runtime.Ledger]: it asks the daemon each time, so that it
+// misses no revocation, and folds the ledger's registry records, of
 // which it reads those that it has not. Each has to be signed by who may, and to
 // follow the one before; entry 0 is the daemon's word.
 func (l *runtimeLedger) Actors(ctx context.Context) (*audit.Registry, error) {
-	now, err := l.Registry(ctx)
+	l.mu.Lock()
+	now := l.told
+	l.mu.Unlock()
+	g, tag, err := l.registryUnless(ctx, now.tag)
 	if err != nil {
 		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.registry == nil {
-		l.registry = audit.NewRegistry(now.Origin, evidence.ID{})
+	if g != nil {
+		now = told{tag, g.Number}
+		l.told = now
 	}
-	if l.registry.Number() >= now.Number {
+	if l.registry == nil {
+		l.registry = audit.NewRegistry(g.Origin, evidence.ID{})
+	}
+	if l.registry.Number() >= now.number {
 		return l.registry, nil
 	}
 	records, err := l.newRegistryRecords(ctx)
@@ -89,8 +105,8 @@ func (l *runtimeLedger) Actors(ctx context.Context) (*audit.Registry, error) {
 		}
 		l.last = p.Index
 	}
-	if found := l.registry.Number(); found < now.Number {
-		return nil, fmt.Errorf("registry: want %d records, as the daemon says, found %d", now.Number+1, found+1)
+	if found := l.registry.Number(); found < now.number {
+		return nil, fmt.Errorf("registry: want %d records, as the daemon says, found %d", now.number+1, found+1)
 	}
 	return l.registry, nil
 }

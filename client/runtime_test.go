@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -197,4 +201,92 @@ func TestRuntimePayloadsThatAreGone(t *testing.T) {
 	if _, err := l.ReadPayload(t.Context(), stored[0].Commit); !errors.Is(err, ledger.ErrErased) {
 		t.Errorf("want ErrErased, found %v", err)
 	}
+}
+
+// statuses is a transport that notes what the daemon answers about its registry.
+type statuses struct {
+	http.RoundTripper
+	mu    sync.Mutex
+	codes []int
+}
+
+func (s *statuses) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := s.RoundTripper.RoundTrip(r)
+	if err == nil && r.URL.Path == "/v1/registry" {
+		s.mu.Lock()
+		s.codes = append(s.codes, resp.StatusCode)
+		s.mu.Unlock()
+	}
+	return resp, err
+}
+
+// TestRuntimeAsksForTheRegistry each time, and has it sent again only where it
+// changed: a revocation is seen by the next call.
+func TestRuntimeAsksForTheRegistry(t *testing.T) {
+	d := daemontest.New(t, nil)
+	transport := &statuses{RoundTripper: http.DefaultTransport}
+	c, err := client.New(d.URL, client.Options{Token: d.Token, HTTP: &http.Client{Transport: transport}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := client.Runtime(c)
+	runtimeKey := d.Key.Public().Thumbprint()
+	actors := func(want ...int) *audit.Registry {
+		t.Helper()
+		transport.codes = nil
+		g, err := l.Actors(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(transport.codes, want) {
+			t.Errorf("want the answers %v, found %v", want, transport.codes)
+		}
+		return g
+	}
+	first := actors(200)
+	if actors(304) != first || actors(304) != first || first.Speaks(runtimeKey, daemontest.Agent) != nil {
+		t.Error("the registry is another one, or nobody speaks")
+	}
+	if _, err := d.Ledger.Revoke(t.Context(), d.Root, &evidence.ActorRevoked{Name: daemontest.Agent, Reason: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	if actors(200).Speaks(runtimeKey, daemontest.Agent) == nil {
+		t.Error("a revocation was missed")
+	}
+	if actors(304).Number() != d.Ledger.Registry().Number() {
+		t.Error("the registry is an old one")
+	}
+}
+
+// TestRuntimeReadsTheRegistryAfterAFailure: that the registry was not read is not
+// forgotten because the daemon says that nothing changed.
+func TestRuntimeReadsTheRegistryAfterAFailure(t *testing.T) {
+	d := daemontest.New(t, nil)
+	failing := &failRecords{RoundTripper: http.DefaultTransport}
+	c, err := client.New(d.URL, client.Options{Token: d.Token, HTTP: &http.Client{Transport: failing}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := client.Runtime(c)
+	failing.fail.Store(true)
+	if _, err := l.Actors(t.Context()); err == nil {
+		t.Fatal("the registry was read without its records")
+	}
+	failing.fail.Store(false)
+	if g, err := l.Actors(t.Context()); err != nil || g.Number() != d.Ledger.Registry().Number() {
+		t.Errorf("%v", err)
+	}
+}
+
+// failRecords is a transport that breaks where records are read.
+type failRecords struct {
+	http.RoundTripper
+	fail atomic.Bool
+}
+
+func (f *failRecords) RoundTrip(r *http.Request) (*http.Response, error) {
+	if f.fail.Load() && r.URL.Path == "/v1/records" {
+		return nil, errors.New("connection reset")
+	}
+	return f.RoundTripper.RoundTrip(r)
 }

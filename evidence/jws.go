@@ -54,11 +54,12 @@ func SignPayload(payload []byte, k *PrivateKey) ([]byte, error) {
 // Unverified is an entry whose form is right and whose signature nobody has
 // checked yet.
 type Unverified struct {
-	entry  []byte
-	id     ID
-	kid    Digest
-	sig    []byte
-	record *Record
+	entry    []byte
+	id       ID
+	kid      Digest
+	sig      []byte
+	record   *Record
+	admitted bool
 }
 
 // FormError says that an entry is not a record in the one form that there is.
@@ -86,6 +87,18 @@ func Parse(entry []byte) (*Unverified, error) {
 		return nil, &FormError{Payload: true, Err: err}
 	}
 	return &Unverified{entry: entry, id: IDOf(entry), kid: kid, sig: sig, record: r}, nil
+}
+
+// ParseAdmitted is [Parse] for a ledger that reads its own log back: it took no
+// entry whose signature it had not verified, and these bytes are those that it
+// took, for they hash up to a tree head that it signed. Nobody else can say so,
+// and nobody else calls it (a test of the layout holds that).
+func ParseAdmitted(entry []byte) (*Unverified, error) {
+	u, err := Parse(entry)
+	if err == nil {
+		u.admitted = true
+	}
+	return u, err
 }
 
 func split(entry []byte) (kid Digest, payload, sig []byte, err error) {
@@ -137,6 +150,11 @@ func (u *Unverified) ID() ID { return u.id }
 // KeyID returns the thumbprint of the key that is said to have signed.
 func (u *Unverified) KeyID() Digest { return u.kid }
 
+// Admitted reports whether a ledger in this process says that it verified the
+// signature when it took the entry, and read the very bytes back
+// ([ParseAdmitted]).
+func (u *Unverified) Admitted() bool { return u.admitted }
+
 // UnverifiedRecord returns what the entry says, whoever signed it.
 func (u *Unverified) UnverifiedRecord() *Record { return u.record }
 
@@ -178,4 +196,21 @@ type Placed struct {
 	ID     ID
 	Entry  []byte
 	Record *Record
+
+	parsed *Unverified // that the other members are of; nil: Entry was not kept parsed
+}
+
+// PlacedAt returns the record and where it stands in its log.
+func (u *Unverified) PlacedAt(index uint64) Placed {
+	return Placed{Index: index, ID: u.id, Entry: u.entry, Record: u.record, parsed: u}
+}
+
+// Parsed returns Entry as [Parse] has it. Where the Placed was made by [Unverified.PlacedAt],
+// nothing is parsed again.
+func (p *Placed) Parsed() (*Unverified, error) {
+	// What somebody changed is not what was parsed.
+	if u := p.parsed; u != nil && u.id == p.ID && u.record == p.Record && bytes.Equal(u.entry, p.Entry) {
+		return u, nil
+	}
+	return Parse(p.Entry)
 }

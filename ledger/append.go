@@ -43,7 +43,7 @@ func (l *Ledger) SubmitEach(entries ...[]byte) (wait func(context.Context) ([]Ou
 			out[i].Err = l.result(r.Err)
 			if out[i].Err == nil {
 				p := preparedOf(cs[i])
-				out[i].Placed = evidence.Placed{Index: r.Index, ID: p.u.ID(), Entry: entries[i], Record: p.u.UnverifiedRecord()}
+				out[i].Placed = p.u.PlacedAt(r.Index)
 				out[i].Duplicate = r.Duplicate
 			}
 		}

@@ -30,19 +30,14 @@ type Filter struct {
 func (l *Ledger) Find(ctx context.Context, f Filter) iter.Seq2[evidence.Placed, error] {
 	return func(yield func(evidence.Placed, error) bool) {
 		found := 0
-		for index, err := range l.candidates(ctx, f, l.Head().Size) {
-			if err != nil {
-				yield(evidence.Placed{}, err)
-				return
-			}
-			p, err := l.At(ctx, index)
+		for p, err := range l.readAhead(ctx, l.candidates(ctx, f, l.Head().Size), f.Limit) {
 			if err == nil && !f.meets(p.Record) {
 				// Times are indexed by the minute, and nothing else is
 				// looked for too widely.
 				if f.meetsButTime(p.Record) {
 					continue
 				}
-				err = &IndexError{tlog.Row{Key: []byte{rowPosting}}, fmt.Sprintf("a %s of %s at index %d, which does not meet %+v", p.Record.Kind, p.Record.Actor, index, f)}
+				err = &IndexError{tlog.Row{Key: []byte{rowPosting}}, fmt.Sprintf("a %s of %s at index %d, which does not meet %+v", p.Record.Kind, p.Record.Actor, p.Index, f)}
 			}
 			if !yield(p, err) || err != nil {
 				return
@@ -86,25 +81,26 @@ func (l *Ledger) candidates(ctx context.Context, f Filter, size uint64) iter.Seq
 		if first >= end {
 			return
 		}
-		streams, err := l.streams(ctx, &f, first, end)
-		if err != nil {
+		seqs, err := l.sequences(ctx, &f, first, end)
+		switch {
+		case err != nil:
 			yield(0, err)
-			return
-		}
-		defer func() {
-			for _, s := range streams {
-				s.stop()
-			}
-		}()
-		if len(streams) == 0 {
+		case len(seqs) == 0:
 			for i := first; i < end; i++ {
 				if !yield(i, nil) {
 					return
 				}
 			}
-			return
+		case len(seqs) == 1:
+			seqs[0](yield)
+		default:
+			streams := make([]*stream, len(seqs))
+			for i, seq := range seqs {
+				streams[i] = newStream(seq)
+				defer streams[i].stop()
+			}
+			intersect(streams, first, end, yield)
 		}
-		intersect(streams, first, end, yield)
 	}
 }
 
@@ -167,8 +163,10 @@ func newStream(seq iter.Seq2[uint64, error]) *stream {
 	return &stream{next: next, stop: stop}
 }
 
-func (l *Ledger) streams(ctx context.Context, f *Filter, first, end uint64) ([]*stream, error) {
-	var out []*stream
+// sequences returns the rising indexes, from first to before end, that meet each
+// of f's conditions but those of time.
+func (l *Ledger) sequences(ctx context.Context, f *Filter, first, end uint64) ([]iter.Seq2[uint64, error], error) {
+	var out []iter.Seq2[uint64, error]
 	if f.Run != "" {
 		if _, err := evidence.ParseRunID(string(f.Run)); err != nil {
 			return nil, err
@@ -177,7 +175,7 @@ func (l *Ledger) streams(ctx context.Context, f *Filter, first, end uint64) ([]*
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, newStream(merge(l.runIndexes(ctx, rowLine, run, first, end), l.runIndexes(ctx, rowBeside, run, first, end))))
+		out = append(out, merge(l.runIndexes(ctx, rowLine, run, first, end), l.runIndexes(ctx, rowBeside, run, first, end)))
 	}
 	parent := ""
 	if !f.Parent.IsZero() {
@@ -188,7 +186,7 @@ func (l *Ledger) streams(ctx context.Context, f *Filter, first, end uint64) ([]*
 		value string
 	}{{fieldActor, f.Actor}, {fieldAction, f.Action}, {fieldKind, string(f.Kind)}, {fieldParent, parent}} {
 		if c.value != "" {
-			out = append(out, newStream(l.postings(ctx, c.field, c.value, first, end)))
+			out = append(out, l.postings(ctx, c.field, c.value, first, end))
 		}
 	}
 	return out, nil
@@ -246,27 +244,39 @@ func (l *Ledger) postings(ctx context.Context, field byte, value string, first, 
 	}
 }
 
-// merge yields two rising sequences as one.
+// merge yields two rising sequences, which have nothing in common, as one. It is
+// cheaper where the second is the shorter one.
 func merge(a, b iter.Seq2[uint64, error]) iter.Seq2[uint64, error] {
 	return func(yield func(uint64, error) bool) {
-		x, y := newStream(a), newStream(b)
-		defer x.stop()
+		y := newStream(b)
 		defer y.stop()
-		for at := uint64(0); ; at++ {
-			v, err := x.seek(at)
-			if err == nil {
-				var w uint64
-				w, err = y.seek(at)
-				v = min(v, w)
+		// next yields what b has before at, and an error of b.
+		at := uint64(0)
+		next := func(before uint64) bool {
+			for {
+				w, err := y.seek(at)
+				if err != nil {
+					yield(0, err)
+					return false
+				}
+				if w >= before {
+					return true
+				}
+				if at = w + 1; !yield(w, nil) {
+					return false
+				}
 			}
+		}
+		for v, err := range a {
 			if err != nil {
 				yield(0, err)
 				return
 			}
-			if at = v; v == none || !yield(v, nil) {
+			if !next(v) || !yield(v, nil) {
 				return
 			}
 		}
+		next(none)
 	}
 }
 

@@ -41,16 +41,27 @@ func (l *Ledger) At(ctx context.Context, index uint64) (evidence.Placed, error) 
 	if err != nil {
 		return evidence.Placed{}, err
 	}
-	return place(index, entry)
+	return placeAdmitted(index, entry)
 }
 
-// place parses an entry that was admitted, and so verified, before.
+// placeAdmitted places an entry that the log has compared with its tree: it was
+// admitted, and so verified, before.
+func placeAdmitted(index uint64, entry []byte) (evidence.Placed, error) {
+	u, err := evidence.ParseAdmitted(entry)
+	return placeParsed(index, u, err)
+}
+
+// place places an entry that nobody has compared with anything.
 func place(index uint64, entry []byte) (evidence.Placed, error) {
 	u, err := evidence.Parse(entry)
+	return placeParsed(index, u, err)
+}
+
+func placeParsed(index uint64, u *evidence.Unverified, err error) (evidence.Placed, error) {
 	if err != nil {
 		return evidence.Placed{}, fmt.Errorf("entry %d: %w", index, err)
 	}
-	return evidence.Placed{Index: index, ID: u.ID(), Entry: entry, Record: u.UnverifiedRecord()}, nil
+	return u.PlacedAt(index), nil
 }
 
 // Get returns the record with that evidence ID, or ErrNoRecord.
@@ -106,6 +117,11 @@ func (l *Ledger) Run(ctx context.Context, id evidence.RunID) iter.Seq2[evidence.
 	return l.Find(ctx, Filter{Run: id})
 }
 
+// RunAfter is Run for the records beyond an index.
+func (l *Ledger) RunAfter(ctx context.Context, id evidence.RunID, index uint64) iter.Seq2[evidence.Placed, error] {
+	return l.Find(ctx, Filter{Run: id, After: &index})
+}
+
 // RunOpened reports whether the durable log holds a record of the run.
 func (l *Ledger) RunOpened(ctx context.Context, id evidence.RunID) (bool, error) {
 	for _, err := range l.Find(ctx, Filter{Run: id, Limit: 1}) {
@@ -124,7 +140,7 @@ func (l *Ledger) Records(ctx context.Context, first, end uint64) iter.Seq2[evide
 				yield(evidence.Placed{}, err)
 				return
 			}
-			p, err := place(at, entry)
+			p, err := placeAdmitted(at, entry)
 			if !yield(p, err) || err != nil {
 				return
 			}

@@ -75,7 +75,8 @@ func TestAskAndReport(t *testing.T) {
 		t.Errorf("the same report: %+v, %+v", stands, same)
 	}
 	for name, change := range map[string]func(*runtime.Report){
-		"status": func(r *runtime.Report) { r.Status, r.Output = evidence.StatusFailure, nil },
+		"status": func(r *runtime.Report) { r.Status = evidence.StatusAccepted },
+		"class":  func(r *runtime.Report) { r.Status, r.Class = evidence.StatusFailure, evidence.ToolFailed },
 		"output": func(r *runtime.Report) { r.Output = []byte(`{"ok":true,"id":"crm-8"}`) },
 		"cost":   func(r *runtime.Report) { r.Cost = nil },
 		"time":   func(r *runtime.Report) { r.TookMS = nil },
@@ -176,6 +177,30 @@ func TestAskInDoubtAfterRestart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReportAccepted: what will finish later is reported again when it has.
+func TestReportAccepted(t *testing.T) {
+	w := runtimetest.New(t)
+	run := open(t, w.Runtime())
+	granted(t, run, own("update"))
+	first := reported(t, run, runtime.Report{Step: "update", Attempt: 1, Status: evidence.StatusAccepted, Output: []byte(`"job-1"`)})
+	var waiting *runtime.Waiting
+	if _, err := run.Ask(ctx, own("update")); !errors.As(err, &waiting) || waiting.Team != "" || waiting.Execution != first.Execution {
+		t.Errorf("accepted: %v", err)
+	}
+	var conflict *runtime.ReportedError
+	if _, err := run.Report(ctx, runtime.Report{Step: "update", Attempt: 2, Status: evidence.StatusSuccess}); !errors.As(err, &conflict) {
+		t.Errorf("an attempt after one that is under way: %v", err)
+	}
+	done := runtime.Report{Step: "update", Attempt: 1, Status: evidence.StatusSuccess, Output: []byte(`"done"`)}
+	if got := reported(t, run, done); got.Settlement.IsZero() || got.Execution != first.Execution {
+		t.Errorf("finished: %+v", got)
+	}
+	if g := granted(t, run, own("update")); g.Result == nil || string(g.Result.Output) != `"done"` {
+		t.Errorf("%+v", g)
+	}
+	w.Sound(run.ID())
 }
 
 // TestAskAgain: a failure that is answered with retry permits another attempt: of

@@ -53,11 +53,15 @@ func (r *Run) Claim(ctx context.Context, text string, results ...Evidenced) (mad
 	ctx, span := r.recordSpan(ctx, "claim")
 	defer func() { span.done(err) }()
 	r.mu.Lock()
-	n := r.claims
-	known := r.state.Claims()
+	var id evidence.ID
+	var recorded *evidence.Claim
+	if known := r.state.Claims(); r.claims < len(known) {
+		id = known[r.claims]
+		recorded = r.state.Claim(id)
+	}
 	r.mu.Unlock()
-	if n < len(known) {
-		c, err := r.replayClaim(ctx, known[n], text)
+	if recorded != nil {
+		c, err := r.replayClaim(ctx, id, recorded, text)
 		if c != nil || err != nil {
 			if err == nil {
 				r.mu.Lock()
@@ -110,35 +114,26 @@ func (r *Run) say(ctx context.Context, text string, results []Evidenced) (*Claim
 
 // replayClaim returns a recorded claim if it says the same; nil if it says
 // something else, and the program goes on from there.
-func (r *Run) replayClaim(ctx context.Context, id evidence.ID, text string) (*Claim, error) {
-	for p, err := range r.rt.cfg.Ledger.Run(ctx, r.id) {
+func (r *Run) replayClaim(ctx context.Context, id evidence.ID, body *evidence.Claim, text string) (*Claim, error) {
+	said, err := r.rt.cfg.Ledger.ReadPayload(ctx, body.Statements[0].Text.Commit)
+	if err != nil || string(said.Data) != text {
+		return nil, nil // erased: it cannot be the same for sure, so it is said again
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, ok := r.state.Verdict(id)
+	if !ok { // we crashed between the two
+		verdict, err := r.judge(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		if p.ID != id {
-			continue
-		}
-		said, err := r.rt.cfg.Ledger.ReadPayload(ctx, p.Record.Body.(*evidence.Claim).Statements[0].Text.Commit)
-		if err != nil || string(said.Data) != text {
-			return nil, nil // erased: it cannot be the same for sure, so it is said again
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		v, ok := r.state.Verdict(id)
-		if !ok { // we crashed between the two
-			verdict, err := r.judge(ctx, id)
-			if err != nil {
-				return nil, err
-			}
-			return &Claim{ID: id, Text: text, Verdict: *verdict, Replayed: true}, nil
-		}
-		document, err := r.rt.cfg.Ledger.ReadPayload(ctx, v.Document.Commit)
-		if err != nil {
-			return nil, fmt.Errorf("the recorded verdict on %s: %w", id, err)
-		}
-		return &Claim{ID: id, Text: text, Verdict: Verdict{Result: v.Result, Document: document.Data, claim: id}, Replayed: true}, nil
+		return &Claim{ID: id, Text: text, Verdict: *verdict, Replayed: true}, nil
 	}
-	return nil, nil
+	document, err := r.rt.cfg.Ledger.ReadPayload(ctx, v.Document.Commit)
+	if err != nil {
+		return nil, fmt.Errorf("the recorded verdict on %s: %w", id, err)
+	}
+	return &Claim{ID: id, Text: text, Verdict: Verdict{Result: v.Result, Document: document.Data, claim: id}, Replayed: true}, nil
 }
 
 // judge decides a claim over the records before it and records the verdict. r.mu

@@ -37,7 +37,8 @@
 // same steps. What is recorded is returned and not done again; what is not goes
 // on. So a workflow engine of your own (Temporal, LangGraph) may call single
 // steps, under run and step keys of its own: the runtime keeps nothing in memory
-// that the ledger does not have.
+// that the ledger does not have. Where the engine runs the tools too, [Run.Ask]
+// is a step up to the call, and [Run.Report] what comes after it.
 //
 // # Failures
 //

@@ -159,6 +159,11 @@ func (l *turnLedger) Run(ctx context.Context, run evidence.RunID) iter.Seq2[evid
 	return l.Ledger.Run(ctx, run)
 }
 
+func (l *turnLedger) RunAfter(ctx context.Context, run evidence.RunID, index uint64) iter.Seq2[evidence.Placed, error] {
+	l.s.wait(l.driver, "read")
+	return l.Ledger.RunAfter(ctx, run, index)
+}
+
 func (l *turnLedger) Lease(ctx context.Context, run evidence.RunID, holder string, ttl time.Duration, takeOver bool) error {
 	l.s.wait(l.driver, fmt.Sprintf("lease(%s)", ttl))
 	return l.Ledger.Lease(ctx, run, holder, ttl, takeOver)

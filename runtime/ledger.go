@@ -22,6 +22,8 @@ type Ledger interface {
 	// Run yields the records of a run in log order; none for a run that there
 	// is not.
 	Run(ctx context.Context, run evidence.RunID) iter.Seq2[evidence.Placed, error]
+	// RunAfter is Run for the records beyond an index of the log.
+	RunAfter(ctx context.Context, run evidence.RunID, index uint64) iter.Seq2[evidence.Placed, error]
 	// Children yields the runs that were opened as children of a run, whose
 	// run.opened is given.
 	Children(ctx context.Context, opened evidence.ID) iter.Seq2[evidence.RunID, error]

@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 
 	"ledgerd/evidence"
 )
@@ -58,6 +60,28 @@ type Permission struct {
 type Document struct {
 	Media string
 	Data  []byte
+
+	digest *[32]byte // of what [NewDocument] was given; nil: it is computed for each record
+}
+
+// NewDocument returns a document that is told from others without reading it
+// again. Neither it nor data may be changed from then on.
+func NewDocument(media string, data []byte) *Document {
+	d := &Document{Media: media, Data: data}
+	digest := d.sum()
+	d.digest = &digest
+	return d
+}
+
+// sum tells documents apart.
+func (d *Document) sum() [32]byte {
+	if d.digest != nil {
+		return *d.digest
+	}
+	h := sha256.New()
+	_, _ = fmt.Fprintf(h, "%d\n%s", len(d.Media), d.Media)
+	_, _ = h.Write(d.Data)
+	return [32]byte(h.Sum(nil))
 }
 
 // PermitterFunc is a function as Permitter.

@@ -36,6 +36,7 @@ type Run struct {
 
 	mu     sync.Mutex // guards the fields below, and so the order of the line
 	state  *checkpoint.State
+	seen   seen                 // how far it was read into state
 	last   evidence.Time        // of the last record
 	begun  map[evidence.ID]bool // authorizations of this driver, whose call is still to come
 	claims int                  // made by this driver, recorded ones included
@@ -465,9 +466,12 @@ func (r *Run) refresh(ctx context.Context) error {
 	if r.lost != nil {
 		return r.lost
 	}
-	old := r.state
+	if done, err := r.catchUp(ctx); done || err != nil {
+		return err
+	}
+	old, seen := r.state, r.seen
 	if err := r.load(ctx); err != nil {
-		r.state = old
+		r.state, r.seen = old, seen
 		return err
 	}
 	if r.state.Run().Tail != old.Run().Tail {

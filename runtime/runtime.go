@@ -187,10 +187,7 @@ func (rt *Runtime) document(ctx context.Context, d *Document) (*evidence.Commitm
 	if d == nil {
 		return nil, nil
 	}
-	h := sha256.New()
-	_, _ = fmt.Fprintf(h, "%d\n%s", len(d.Media), d.Media)
-	_, _ = h.Write(d.Data)
-	key := [32]byte(h.Sum(nil))
+	key := d.sum()
 	rt.mu.Lock()
 	defer rt.mu.Unlock() // the second who needs it waits until it is durable
 	if c := rt.documents[key]; c != nil {

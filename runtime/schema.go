@@ -64,7 +64,7 @@ func describe(spec *Spec, schema jsontext.Value) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Document{Media: mediaJSON, Data: doc}, nil
+	return NewDocument(mediaJSON, doc), nil
 }
 
 // noLoader keeps a schema from fetching anything.

@@ -4,5 +4,5 @@ package bench
 
 import "time"
 
-// cpuTime returns false: it cannot be told here.
-func cpuTime() (time.Duration, bool) { return 0, false }
+// CPUTime returns false: it cannot be told here.
+func CPUTime() (time.Duration, bool) { return 0, false }

@@ -163,12 +163,12 @@ func (l Load) phase(ctx context.Context, to Appender, work [][][][]byte, total *
 			}
 		})
 	}
-	cpu, told := cpuTime()
+	cpu, told := CPUTime()
 	begun := time.Now()
 	close(start)
 	wg.Wait()
 	total.Elapsed += time.Since(begun)
-	if now, ok := cpuTime(); ok && told {
+	if now, ok := CPUTime(); ok && told {
 		total.CPU += now - cpu
 	}
 	for i := range results {

@@ -27,7 +27,17 @@ func (s *Server) getTrust(w http.ResponseWriter, r *http.Request, _ *Grant) {
 }
 
 func (s *Server) getRegistry(w http.ResponseWriter, r *http.Request, _ *Grant) {
-	s.answer(w, r, http.StatusOK, Registry(s.ledger.Registry()))
+	g := s.ledger.Registry()
+	// The tag is read before what it stands for: what is tagged may be newer than
+	// its tag says, and never older, so that nobody misses a revocation.
+	tag := `"` + g.Tail().String() + `"`
+	w.Header().Set("ETag", tag)
+	w.Header().Set("Cache-Control", "no-cache")
+	if r.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	s.answer(w, r, http.StatusOK, Registry(g))
 }
 
 // Registry writes a registry down as it stands.

@@ -216,7 +216,7 @@ func (s *Server) actProblem(err error) *api.Problem {
 	}
 	if e, ok := errors.AsType[*runtime.Unsupported](err); ok {
 		p := problem(http.StatusConflict, api.ReasonUnsupported, e.Claim, e.Verdict)
-		p.Verdict = &api.Verdict{Claim: e.Claim, ID: e.Verdict, Result: e.Result, Why: e.Why}
+		p.Verdict = &api.Verdict{Claim: e.Claim, ID: e.Verdict, Result: e.Result, Why: append([]string{}, e.Why...)}
 		return p
 	}
 	if e, ok := errors.AsType[*runtime.Denied](err); ok {

@@ -434,6 +434,16 @@ func TestAgentsTokens(t *testing.T) {
 			t.Errorf("%s %s without the right: %d %s", c.method, c.path, got.status, got.body)
 		}
 	}
+	// Nor does another agent have a run resumed that is not in memory.
+	away, err := a.elsewhere().Open(t.Context(), "away", runtime.As(daemontest.Agent), runtime.Task("x", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	away.Leave(t.Context())
+	size++ // its run.opened
+	if got := a.as(other, "PUT", "/v1/runs/away/steps/b", `{"action":"update_crm","input":1}`); got.status != 403 || got.problem.Reason != api.ReasonOtherActor {
+		t.Errorf("another's run that is not in memory: %d %s", got.status, got.body)
+	}
 	// The key of a run is one run's: another agent cannot have it.
 	if got := a.as(other, "PUT", run, `{"task":"x"}`); got.status != 409 && got.status != 403 {
 		t.Errorf("another's key: %d %s", got.status, got.body)
@@ -608,6 +618,16 @@ func TestAgentsTwoClients(t *testing.T) {
 	a.sound(s.Run)
 }
 
+// elsewhere is the same runtime in another process.
+func (a *agents) elsewhere() *runtime.Runtime {
+	a.t.Helper()
+	rt, err := runtime.New(runtime.Config{Ledger: runtime.Embedded{Ledger: a.Ledger.Ledger}, Origin: daemontest.Origin, Actor: a.Dir.Runtime, Key: a.Key, Permit: permits(evidence.Enforce)})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return rt
+}
+
 // TestAgentsPutAway: a run that nobody asks for is put away, its lease given back,
 // and nothing is recorded when somebody asks again; another driver may have it
 // meanwhile.
@@ -642,11 +662,7 @@ func TestAgentsPutAway(t *testing.T) {
 		t.Errorf("%d times resumed, by the driver that had it", n)
 	}
 	// Somebody takes it over by force: the run goes on after him.
-	rt, err := runtime.New(runtime.Config{Ledger: runtime.Embedded{Ledger: a.Ledger.Ledger}, Origin: daemontest.Origin, Actor: a.Dir.Runtime, Key: a.Key, Permit: permits(evidence.Enforce)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := rt.Open(t.Context(), "idle", runtime.Reopen(), runtime.TakeOver())
+	other, err := a.elsewhere().Open(t.Context(), "idle", runtime.Reopen(), runtime.TakeOver())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,6 +72,9 @@ func (s *Server) operation(registry huma.Registry, r route) *huma.Operation {
 		op.RequestBody = &huma.RequestBody{Required: true, Content: content(registry, r.body)}
 	}
 	op.Responses[strconv.Itoa(r.ok)] = &huma.Response{Description: http.StatusText(r.ok), Content: content(registry, r.answer)}
+	if r.unchanged {
+		op.Responses["304"] = &huma.Response{Description: http.StatusText(http.StatusNotModified)}
+	}
 	for _, status := range problems {
 		op.Responses[strconv.Itoa(status)] = &huma.Response{
 			Description: http.StatusText(status), Content: content(registry, []media{{api.MediaProblem, api.Problem{}}}),

@@ -26,6 +26,7 @@ type route struct {
 	ok           int     // status of success
 	answer       []media // what comes back
 	problems     []int   // besides 401, 403 and 404, which the table adds itself
+	unchanged    bool    // it may answer 304, without a body
 }
 
 // A param is a query parameter or a header. Those of the path are read from it.
@@ -212,7 +213,10 @@ func (s *Server) table() []route {
 		},
 		{
 			method: "GET", path: api.PathRegistry, right: api.RightRead, handle: s.getRegistry,
-			summary: "The actors and their keys, as the ledger's own records say", ok: 200, answer: json(api.Registry{}),
+			summary: "The actors and their keys, as the ledger's own records say. Its ETag changes with every registry record", ok: 200, answer: json(api.Registry{}),
+			params: []param{
+				{in: "header", name: "If-None-Match", kind: "string", doc: "An ETag of before: 304 where nothing was registered or revoked since"},
+			}, unchanged: true,
 		},
 		{
 			method: "GET", path: api.PathTokens, right: api.RightAdminister, handle: s.listTokens,

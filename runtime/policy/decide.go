@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/cedar-policy/cedar-go"
@@ -28,32 +29,125 @@ type Decision struct {
 	Why       string   `json:"why"`
 }
 
-// Decide evaluates every policy.
+// Decide evaluates every policy that the request can fit.
 func (s *Set) Decide(r *runtime.PermissionRequest) Decision {
-	req, err := request(r)
+	req, err := s.request(r)
 	if err != nil {
 		return Decision{Effect: evidence.Deny, Errors: []string{err.Error()}, Why: "the input cannot be judged"}
 	}
-	// Apart, because Cedar does not tell which permits apply where a forbid does.
-	_, permits := cedar.Authorize(candidates{s.permits, req.Principal, req.Action}, s.entities, req)
-	_, forbids := cedar.Authorize(candidates{s.forbids, req.Principal, req.Action}, s.entities, req)
-	d := Decision{Effect: evidence.Deny, Permits: reasons(permits), Forbids: reasons(forbids)}
+	return s.decide(s.evaluate(&req), r.Approved)
+}
+
+// found is what the evaluation of policies came to, each in the order of their
+// IDs.
+type found struct {
+	permits, forbids []string // that apply
+	errors           []failure
+}
+
+type failure struct {
+	policy  *Policy
+	message string
+}
+
+// evaluate finds out which policies apply.
+//
+// It evaluates less than Cedar would, and finds the same. Where the scope of a
+// policy names another entity by ==, which cannot err, nothing after that is
+// evaluated and the policy does not apply; where it names this one, what is left
+// decides. Policies of which the same is left come to the same.
+func (s *Set) evaluate(req *cedar.Request) found {
+	fit := s.fitting(req)
+	asked := asked{s.conditions, make([]state, len(s.conditions))}
+	for _, p := range fit {
+		asked.states[p.condition] = wanted
+	}
+	_, answers := cedar.Authorize(asked, s.entities, *req)
+	for i := range answers.Reasons {
+		asked.states[s.byID[string(answers.Reasons[i].PolicyID)].condition] = holds
+	}
+	for i := range answers.Errors {
+		asked.states[s.byID[string(answers.Errors[i].PolicyID)].condition] = errs
+	}
+	var f found
+	for _, p := range fit {
+		switch asked.states[p.condition] {
+		case errs:
+			i := slices.IndexFunc(answers.Errors, func(e cedar.DiagnosticError) bool { return e.PolicyID == s.conditions[p.condition].id })
+			f.errors = append(f.errors, failure{p, answers.Errors[i].Message})
+		case holds:
+			if p.cedar.Effect() == cedar.Permit {
+				f.permits = append(f.permits, p.ID)
+			} else {
+				f.forbids = append(f.forbids, p.ID)
+			}
+		}
+	}
+	return f
+}
+
+// fitting returns the policies whose scope a request can have, by ID.
+func (s *Set) fitting(req *cedar.Request) []*Policy {
+	a, b := s.byAction[req.Action], s.any
+	fit := make([]*Policy, 0, len(a)+len(b))
+	for len(a)+len(b) > 0 {
+		from := &a
+		if len(a) == 0 || len(b) > 0 && b[0].ID < a[0].ID {
+			from = &b
+		}
+		if p := (*from)[0]; p.fits(req) {
+			fit = append(fit, p)
+		}
+		*from = (*from)[1:]
+	}
+	return fit
+}
+
+// state is what is known of a condition.
+type state uint8
+
+const (
+	unasked state = iota
+	wanted        // and false, once it was evaluated
+	holds
+	errs
+)
+
+// asked are the conditions that are wanted.
+type asked struct {
+	conditions []condition
+	states     []state
+}
+
+// All implements cedar.PolicyIterator.
+func (a asked) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
+	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
+		for i := range a.conditions {
+			if a.states[i] == wanted && !yield(a.conditions[i].id, a.conditions[i].cedar) {
+				return
+			}
+		}
+	}
+}
+
+// decide makes one decision of what all policies came to.
+func (s *Set) decide(f found, approved bool) Decision {
+	d := Decision{Effect: evidence.Deny, Permits: f.permits, Forbids: f.forbids}
 	var plain, asking []string
 	for _, id := range d.Forbids {
 		switch {
 		case s.byID[id].Escalate == "":
 			plain = append(plain, id)
-		case r.Approved:
+		case approved:
 			d.Satisfied = append(d.Satisfied, id)
 		default:
 			asking = append(asking, id)
 		}
 	}
-	if failed := append(permits.Errors, forbids.Errors...); len(failed) > 0 {
-		for _, e := range failed {
-			p := s.byID[string(e.PolicyID)]
-			d.Errors = append(d.Errors, fmt.Sprintf("policy %s (%s): %s", p.ID, p.Position, e.Message))
-			plain = append(plain, p.ID)
+	if len(f.errors) > 0 {
+		for _, e := range f.errors {
+			d.Errors = append(d.Errors, fmt.Sprintf("policy %s (%s): %s", e.policy.ID, e.policy.Position, e.message))
+			plain = append(plain, e.policy.ID)
 		}
 		slices.Sort(d.Errors)
 		slices.Sort(plain)
@@ -76,55 +170,77 @@ func (s *Set) Decide(r *runtime.PermissionRequest) Decision {
 	return d
 }
 
-// reasons are in the order of the policies, which is that of their IDs.
-func reasons(d cedar.Diagnostic) []string {
-	if len(d.Reasons) == 0 {
-		return nil
-	}
-	ids := make([]string, len(d.Reasons))
-	for i, r := range d.Reasons {
-		ids[i] = string(r.PolicyID)
-	}
-	return ids
-}
-
-// request writes a permission request down as Cedar has it.
-func request(r *runtime.PermissionRequest) (cedar.Request, error) {
-	input, numbers, err := valueOf(r.Input)
+// request writes a permission request down as Cedar has it, with what the set's
+// policies can see of its context.
+func (s *Set) request(r *runtime.PermissionRequest) (cedar.Request, error) {
+	// The input is read whether a policy looks at it or not: what Cedar cannot
+	// hold is denied.
+	n := &s.need
+	input, numbers, err := valueOf(r.Input, n.get("input"), n.get("numbers"))
 	if err != nil {
 		return cedar.Request{}, err
 	}
-	spent := amounts(r.Spent)
-	for _, named := range []evidence.Amounts{r.Run.Budget, r.Estimate} {
-		for unit := range named {
-			if _, ok := spent[types.String(unit)]; !ok {
-				spent[types.String(unit)] = types.Long(0)
-			}
-		}
+	c := make(types.RecordMap, 8)
+	if n.get("input") != nil {
+		c["input"] = input
+	}
+	if n.get("numbers") != nil {
+		c["numbers"] = types.NewRecord(numbers)
+	}
+	n.put(c, "resource", r.Resource)
+	n.put(c, "tool", r.Tool)
+	n.put(c, "step", r.Step)
+	if n.get("approved") != nil {
+		c["approved"] = types.Boolean(r.Approved)
+	}
+	if n := n.get("run"); n != nil {
+		c["run"] = runRecord(&r.Run, n)
+	}
+	if n.get("spent") != nil {
+		c["spent"] = spent(r)
+	}
+	if n.get("estimate") != nil {
+		c["estimate"] = types.NewRecord(amounts(r.Estimate))
 	}
 	return cedar.Request{
 		Principal: types.NewEntityUID("Agent", types.String(r.Principal)),
 		Action:    types.NewEntityUID("Action", types.String(r.Action)),
 		Resource:  resourceUID(r.Resource),
-		Context: types.NewRecord(types.RecordMap{
-			"input":    input,
-			"numbers":  types.NewRecord(numbers),
-			"resource": types.String(r.Resource),
-			"tool":     types.String(r.Tool),
-			"step":     types.String(r.Step),
-			"approved": types.Boolean(r.Approved),
-			"run": types.NewRecord(types.RecordMap{
-				"id":        types.String(r.Run.ID),
-				"key":       types.String(r.Run.Key),
-				"task":      types.String(r.Run.Task),
-				"subject":   types.String(r.Run.Subject),
-				"principal": types.String(r.Run.Principal),
-				"budget":    types.NewRecord(amounts(r.Run.Budget)),
-			}),
-			"spent":    types.NewRecord(spent),
-			"estimate": types.NewRecord(amounts(r.Estimate)),
-		}),
+		Context:   types.NewRecord(c),
 	}, nil
+}
+
+// put adds a string to a record where it is asked for.
+func (n *need) put(m types.RecordMap, name types.String, text string) {
+	if n.get(name) != nil {
+		m[name] = types.String(text)
+	}
+}
+
+func runRecord(f *runtime.RunFacts, n *need) types.Record {
+	m := make(types.RecordMap, 6)
+	n.put(m, "id", string(f.ID))
+	n.put(m, "key", f.Key)
+	n.put(m, "task", f.Task)
+	n.put(m, "subject", f.Subject)
+	n.put(m, "principal", f.Principal)
+	if n.get("budget") != nil {
+		m["budget"] = types.NewRecord(amounts(f.Budget))
+	}
+	return types.NewRecord(m)
+}
+
+// spent has 0 for what the budget or the estimate names and nothing was spent of.
+func spent(r *runtime.PermissionRequest) types.Record {
+	m := amounts(r.Spent)
+	for _, named := range []evidence.Amounts{r.Run.Budget, r.Estimate} {
+		for unit := range named {
+			if _, ok := m[types.String(unit)]; !ok {
+				m[types.String(unit)] = types.Long(0)
+			}
+		}
+	}
+	return types.NewRecord(m)
 }
 
 func resourceUID(name string) types.EntityUID {

@@ -9,12 +9,15 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
+	policyast "github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -35,43 +38,35 @@ type Policy struct {
 	Text     string `json:"text"`               // in canonical form
 
 	cedar *cedar.Policy // parsed from Text
-	// Where its scope names one principal or action by ==; zero: it does not.
-	principal, action types.EntityUID
+	// What its scope names by ==; zero: nothing. The rest of it is a condition of
+	// the set.
+	principal, action, resource types.EntityUID
+	condition                   int
 }
 
-// policies are of one effect, in the order of their IDs.
-type policies []*Policy
-
-// candidates are the policies whose scope a request may fit. The others are left
-// out for speed alone: a scope with == cannot err, and does not hold for another
-// entity.
-type candidates struct {
-	policies
-	principal, action types.EntityUID
-}
-
-// All implements cedar.PolicyIterator.
-func (l candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
-	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-		for _, p := range l.policies {
-			if p.action.Type != "" && p.action != l.action || p.principal.Type != "" && p.principal != l.principal {
-				continue
-			}
-			if !yield(cedar.PolicyID(p.ID), p.cedar) {
-				return
-			}
-		}
-	}
+// fits reports whether a request can have the policy's scope, apart from the
+// action.
+func (p *Policy) fits(req *cedar.Request) bool {
+	return (p.principal.Type == "" || p.principal == req.Principal) && (p.resource.Type == "" || p.resource == req.Resource)
 }
 
 // Set is a set of policies and entities. It never changes.
 type Set struct {
 	byID     map[string]*Policy
-	permits  policies
-	forbids  policies
-	entities types.EntityMap
-	doc      *runtime.Document
-	digest   string
+	byAction map[types.EntityUID][]*Policy // whose scope names the action by ==, by ID
+	any      []*Policy                     // the others, by ID
+	// conditions are what is left of policies without what their scope names by
+	// ==: each once, as a permit under the ID of one policy that it is left of.
+	conditions []condition
+	need       need // of the context
+	entities   types.EntityMap
+	doc        *runtime.Document
+	digest     string
+}
+
+type condition struct {
+	id    cedar.PolicyID
+	cedar *cedar.Policy
 }
 
 // source is a file as it was read.
@@ -140,16 +135,9 @@ func parse(files []source) (*Set, error) {
 	if len(wrong) > 0 {
 		return nil, errors.Join(wrong...)
 	}
-	for _, p := range s.byID {
-		if p.cedar.Effect() == cedar.Permit {
-			s.permits = append(s.permits, p)
-		} else {
-			s.forbids = append(s.forbids, p)
-		}
+	if err := s.index(); err != nil {
+		return nil, err
 	}
-	byID := func(a, b *Policy) int { return cmp.Compare(a.ID, b.ID) }
-	slices.SortFunc(s.permits, byID)
-	slices.SortFunc(s.forbids, byID)
 	return s, s.seal()
 }
 
@@ -190,34 +178,58 @@ func (s *Set) add(p *cedar.Policy, index int) error {
 	if is, err := again.MarshalJSON(); err != nil || !bytes.Equal(was, is) {
 		return fmt.Errorf("%s: it has no canonical form: what is written down is not what was read", at)
 	}
-	var scopes struct{ Principal, Action scope }
-	if err := json.Unmarshal(was, &scopes, json.MatchCaseInsensitiveNames(true)); err != nil {
-		return fmt.Errorf("%s: its scope: %w", at, err)
-	}
 	effect := "permit"
 	if p.Effect() == cedar.Forbid {
 		effect = "forbid"
 	}
 	s.byID[string(id)] = &Policy{
-		ID: string(id), Effect: effect, Escalate: string(team), Position: at, Text: string(text),
-		cedar: again, principal: scopes.Principal.exactly(), action: scopes.Action.exactly(),
+		ID: string(id), Effect: effect, Escalate: string(team), Position: at, Text: string(text), cedar: again,
 	}
 	return nil
 }
 
-// scope is the part of a policy's JSON form that says whom it is about.
-type scope struct {
-	Op     string          `json:"op"`
-	Entity types.EntityUID `json:"entity"`
+// index sorts the policies by what they ask.
+func (s *Set) index() error {
+	s.byAction = make(map[types.EntityUID][]*Policy)
+	known := make(map[string]int) // conditions, by their text
+	for p := range s.Policies() {
+		s.need.look((*ast.Policy)(p.cedar.AST()))
+		c := p.split()
+		text, err := c.MarshalJSON()
+		if err != nil {
+			return fmt.Errorf("%s: its condition: %w", p.Position, err)
+		}
+		at, ok := known[string(text)]
+		if !ok {
+			at = len(s.conditions)
+			known[string(text)] = at
+			s.conditions = append(s.conditions, condition{cedar.PolicyID(p.ID), c})
+		}
+		p.condition = at
+		if p.action.Type == "" {
+			s.any = append(s.any, p)
+		} else {
+			s.byAction[p.action] = append(s.byAction[p.action], p)
+		}
+	}
+	return nil
 }
 
-// exactly returns the one entity that a scope holds for, zero where it may hold
-// for several.
-func (s scope) exactly() types.EntityUID {
-	if s.Op != "==" {
-		return types.EntityUID{}
+// split returns what is left of a policy without what its scope names by ==, and
+// without what it comes to where it holds.
+func (p *Policy) split() *cedar.Policy {
+	rest := *(*ast.Policy)(p.cedar.AST())
+	rest.Effect, rest.Annotations = ast.EffectPermit, nil
+	if eq, ok := rest.Principal.(ast.ScopeTypeEq); ok {
+		p.principal, rest.Principal = eq.Entity, ast.ScopeTypeAll{}
 	}
-	return s.Entity
+	if eq, ok := rest.Action.(ast.ScopeTypeEq); ok {
+		p.action, rest.Action = eq.Entity, ast.ScopeTypeAll{}
+	}
+	if eq, ok := rest.Resource.(ast.ScopeTypeEq); ok {
+		p.resource, rest.Resource = eq.Entity, ast.ScopeTypeAll{}
+	}
+	return cedar.NewPolicyFromAST((*policyast.Policy)(&rest))
 }
 
 // parseEntities reads entities strictly: a member that Cedar would skip, such as
@@ -276,7 +288,7 @@ func (s *Set) seal() error {
 		fmt.Fprintf(&b, "\n%s", text)
 	}
 	b.WriteString("\n]\n")
-	s.doc = &runtime.Document{Media: "text/plain", Data: b.Bytes()}
+	s.doc = runtime.NewDocument("text/plain", b.Bytes())
 	sum := sha256.Sum256(s.doc.Data)
 	s.digest = hex.EncodeToString(sum[:])
 	return nil
@@ -317,7 +329,7 @@ func (s *Set) Policy(id string) *Policy { return s.byID[id] }
 
 // Policies yields the policies by @id.
 func (s *Set) Policies() iter.Seq[*Policy] {
-	all := slices.Concat(s.permits, s.forbids)
+	all := slices.Collect(maps.Values(s.byID))
 	slices.SortFunc(all, func(a, b *Policy) int { return cmp.Compare(a.ID, b.ID) })
 	return slices.Values(all)
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,73 +24,132 @@ const (
 
 var jsonNull = types.NewEntityUID("JSON", "null")
 
-// reader turns one JSON value into a Cedar value.
+// reader turns one JSON value into as much of a Cedar value as is asked for. It
+// reads all of it: what is not asked for has to be sound too.
 type reader struct {
+	buf     bytes.Buffer
 	dec     *jsontext.Decoder
+	asked   *need // of numbers
 	numbers types.RecordMap
 }
 
+var readers = sync.Pool{New: func() any { return &reader{dec: jsontext.NewDecoder(new(bytes.Buffer))} }}
+
 // valueOf returns what a JSON value is in Cedar, and the decimals in it by JSON
-// pointer.
-func valueOf(input []byte) (types.Value, types.RecordMap, error) {
-	r := reader{dec: jsontext.NewDecoder(bytes.NewBuffer(input)), numbers: types.RecordMap{}}
-	v, err := r.value("", true, 0)
-	if err != nil {
-		if errors.Is(err, io.EOF) {
-			err = errors.New("it is empty or ends too early")
+// pointer, as far as they are asked for.
+func valueOf(input []byte, asked, numbers *need) (types.Value, types.RecordMap, error) {
+	r := readers.Get().(*reader)
+	r.buf = *bytes.NewBuffer(input)
+	r.dec.Reset(&r.buf)
+	r.asked, r.numbers = numbers, nil
+	v, err := r.value(asked, true, 0)
+	if err == nil {
+		if _, err = r.dec.ReadToken(); err == nil {
+			err = errors.New("want one JSON value, found more after it")
+		} else if errors.Is(err, io.EOF) {
+			err = nil
 		}
+	} else if errors.Is(err, io.EOF) {
+		err = errors.New("it is empty or ends too early")
+	}
+	found := r.numbers
+	r.buf, r.numbers = bytes.Buffer{}, nil
+	r.dec.Reset(&r.buf) // it may hold the input no longer than this
+	readers.Put(r)
+	if err != nil {
 		return nil, nil, fmt.Errorf("the input: %w", err)
 	}
-	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, nil, errors.New("the input: want one JSON value, found more after it")
-	}
-	return v, r.numbers, nil
+	return v, found, nil
 }
 
-// value reads the value at a pointer. Pointers into arrays are not listed: a set
-// has no order.
-func (r *reader) value(at string, listed bool, depth int) (types.Value, error) {
+// value reads the next value, and makes it where it is asked for. Pointers into
+// arrays are not listed: a set has no order.
+func (r *reader) value(asked *need, listed bool, depth int) (types.Value, error) {
 	if depth > maxDepth {
-		return nil, fmt.Errorf("%q is nested deeper than %d", at, maxDepth)
+		return nil, fmt.Errorf("%q is nested deeper than %d", r.dec.StackPointer(), maxDepth)
 	}
-	t, err := r.dec.ReadToken()
+	switch r.dec.PeekKind() {
+	case '{':
+		return r.record(asked, listed, depth)
+	case '[':
+		return r.set(asked, depth)
+	}
+	text, err := r.dec.ReadValue()
 	if err != nil {
 		return nil, err
 	}
-	switch t.Kind() {
+	switch text.Kind() {
+	case '0':
+		return r.number(text, asked, listed)
+	case '"':
+		if asked == nil {
+			return nil, nil
+		}
+		s, err := unquote(text)
+		return types.String(s), err
 	case 'n':
 		return jsonNull, nil
-	case 't', 'f':
-		return types.Boolean(t.Bool()), nil
-	case '"':
-		return types.String(t.String()), nil
-	case '0':
-		v, d, err := number(t.String())
-		if err != nil {
-			return nil, fmt.Errorf("%q: %w", at, err)
-		}
-		if listed && d != nil {
-			r.numbers[types.String(at)] = *d
-		}
-		return v, nil
-	case '[':
-		return r.set(at, depth)
 	default:
-		return r.record(at, listed, depth)
+		return types.Boolean(text.Kind() == 't'), nil
 	}
 }
 
-func (r *reader) set(at string, depth int) (types.Value, error) {
-	var all []types.Value
-	for r.dec.PeekKind() != ']' {
-		if len(all) == maxElements {
-			return nil, fmt.Errorf("%q has more than %d elements, which no policy is asked about", at, maxElements)
+// unquote returns what a JSON string says, which the decoder found sound.
+func unquote(text []byte) (string, error) {
+	if plain := text[1 : len(text)-1]; bytes.IndexByte(plain, '\\') < 0 {
+		return string(plain), nil
+	}
+	b, err := jsontext.AppendUnquote(nil, text)
+	return string(b), err
+}
+
+// number is value for a number.
+func (r *reader) number(text []byte, asked *need, listed bool) (types.Value, error) {
+	listed = listed && r.asked != nil
+	if asked == nil && !listed && short(text) {
+		return nil, nil
+	}
+	v, d, err := number(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", r.dec.StackPointer(), err)
+	}
+	if listed && d != nil {
+		if at := types.String(r.dec.StackPointer()); r.asked.get(at) != nil {
+			if r.numbers == nil {
+				r.numbers = types.RecordMap{}
+			}
+			r.numbers[at] = *d
 		}
-		v, err := r.value(at, false, depth+1)
+	}
+	return v, nil
+}
+
+// short reports whether a number certainly fits into a long.
+func short(text []byte) bool {
+	return len(text) <= 18 && !bytes.ContainsAny(text, ".eE")
+}
+
+func (r *reader) set(asked *need, depth int) (types.Value, error) {
+	if _, err := r.dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	// Nothing but that it is a set can be seen of one that is not asked for whole.
+	if asked != nil && !asked.whole {
+		asked = nil
+	}
+	var all []types.Value
+	n := 0
+	for ; r.dec.PeekKind() != ']'; n++ {
+		if n == maxElements {
+			return nil, fmt.Errorf("%q has more than %d elements, which no policy is asked about", r.dec.StackPointer(), maxElements)
+		}
+		v, err := r.value(asked, false, depth+1)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, v)
+		if asked != nil {
+			all = append(all, v)
+		}
 	}
 	if _, err := r.dec.ReadToken(); err != nil {
 		return nil, err
@@ -97,26 +157,53 @@ func (r *reader) set(at string, depth int) (types.Value, error) {
 	return types.NewSet(all...), nil
 }
 
-var escapePointer = strings.NewReplacer("~", "~0", "/", "~1")
-
-func (r *reader) record(at string, listed bool, depth int) (types.Value, error) {
-	m := types.RecordMap{}
+func (r *reader) record(asked *need, listed bool, depth int) (types.Value, error) {
+	if _, err := r.dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	var m types.RecordMap
+	if asked != nil {
+		m = make(types.RecordMap, len(asked.of))
+	}
 	for r.dec.PeekKind() != '}' {
-		name, err := r.dec.ReadToken()
+		text, err := r.dec.ReadValue()
 		if err != nil {
 			return nil, err
 		}
-		key := name.String() // the token is void once the next is read
-		v, err := r.value(at+"/"+escapePointer.Replace(key), listed, depth+1)
+		name, member, err := r.member(text, asked)
 		if err != nil {
 			return nil, err
 		}
-		m[types.String(key)] = v
+		v, err := r.value(member, listed, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		if member != nil {
+			m[name] = v
+		}
 	}
 	if _, err := r.dec.ReadToken(); err != nil {
 		return nil, err
 	}
+	if asked == nil {
+		return nil, nil
+	}
 	return types.NewRecord(m), nil
+}
+
+// member returns the name of a member and what is asked of it; nil: nothing.
+func (r *reader) member(text []byte, asked *need) (types.String, *need, error) {
+	switch {
+	case asked == nil:
+		return "", nil, nil
+	case !asked.whole && bytes.IndexByte(text, '\\') < 0:
+		if n := asked.of[types.String(text[1:len(text)-1])]; n != nil {
+			return n.name, n, nil // and its name is not copied
+		}
+		return "", nil, nil
+	}
+	name, err := unquote(text)
+	return types.String(name), asked.get(types.String(name)), err
 }
 
 // number returns what a JSON number is in Cedar, a long or else a decimal, and as

@@ -107,6 +107,13 @@ func (l *crashLedger) Run(ctx context.Context, run evidence.RunID) iter.Seq2[evi
 	return l.Ledger.Run(ctx, run)
 }
 
+func (l *crashLedger) RunAfter(ctx context.Context, run evidence.RunID, index uint64) iter.Seq2[evidence.Placed, error] {
+	if err := l.crash.dead(); err != nil {
+		return func(yield func(evidence.Placed, error) bool) { yield(evidence.Placed{}, err) }
+	}
+	return l.Ledger.RunAfter(ctx, run, index)
+}
+
 func (l *crashLedger) ReadPayload(ctx context.Context, d evidence.Digest) (*evidence.Payload, error) {
 	if err := l.crash.dead(); err != nil {
 		return nil, err

@@ -109,6 +109,16 @@ func (w *World) register(b *evidence.ActorRegistered) {
 	w.must(err)
 }
 
+// Actor registers another actor, and returns its key: a human of another team, a
+// tool that confirms what it did, an agent that speaks for itself.
+func (w *World) Actor(name string, role evidence.Role, teams ...string) *evidence.PrivateKey {
+	w.Helper()
+	k := newKey(w.TB)
+	jwk := k.Public().JWK()
+	w.register(&evidence.ActorRegistered{Name: name, Role: role, Key: &jwk, Teams: teams})
+	return k
+}
+
 // Revoke revokes an actor: [Runtime], [Agent] or [Human].
 func (w *World) Revoke(name string) {
 	w.Helper()
