@@ -28,7 +28,7 @@ var order = [][]string{
 	{"ledger"},
 	{"handoff"},
 	{"runtime", "runtime/policy", "runtime/tools", "runtime/runtimetest"},
-	{"internal/telemetry"},
+	{"internal/telemetry", "internal/notify"},
 	{"internal/api"},
 	{"client"},
 	{"internal/agent"},

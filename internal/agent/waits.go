@@ -121,11 +121,7 @@ func (h *Host) untilAnswered(ctx context.Context, wait time.Duration, ask func()
 // were opened: of this runtime and of others.
 func (h *Host) Approvals(ctx context.Context) (*api.Approvals, error) {
 	list := &api.Approvals{Approvals: []api.Approval{}}
-	registry := h.cfg.Ledger.Registry()
-	teams := make(map[string]audit.Signer)
-	for _, a := range registry.Actors() {
-		teams[a.Name] = audit.Signer{Name: a.Name, Role: a.Role, Teams: a.Teams}
-	}
+	teams := actorsOf(h.cfg.Ledger)
 	for opened, err := range h.cfg.Ledger.Find(ctx, ledger.Filter{Kind: evidence.KindRunOpened}) {
 		if err != nil {
 			return nil, err
@@ -140,15 +136,21 @@ func (h *Host) Approvals(ctx context.Context) (*api.Approvals, error) {
 	return list, nil
 }
 
-// waitingIn adds what waits in one run. Its records were admitted, so that who they
-// say signed them did; a human's teams are those of today.
-func (h *Host) waitingIn(ctx context.Context, run evidence.RunID, actors map[string]audit.Signer, list *api.Approvals) error {
-	s := checkpoint.New(nil)
+// folded is a run with what humans were asked in it.
+type folded struct {
+	state *checkpoint.State
+	asked map[evidence.ID]evidence.Placed // escalated authorizations
+	about map[evidence.ID]*evidence.Escalation
+}
+
+// fold reads a run. Its records were admitted, so that who they say signed them did;
+// a human's teams are those of today.
+func fold(ctx context.Context, l *ledger.Ledger, run evidence.RunID, actors map[string]audit.Signer) (*folded, error) {
+	f := &folded{state: checkpoint.New(nil), asked: make(map[evidence.ID]evidence.Placed), about: make(map[evidence.ID]*evidence.Escalation)}
 	writer := ""
-	asked := make(map[evidence.ID]evidence.Placed)
-	for p, err := range h.cfg.Ledger.Run(ctx, run) {
+	for p, err := range l.Run(ctx, run) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if b, ok := p.Record.Body.(*evidence.RunOpened); ok {
 			writer = b.Runtime
@@ -157,16 +159,38 @@ func (h *Host) waitingIn(ctx context.Context, run evidence.RunID, actors map[str
 		if !p.Record.OnLine() {
 			by = actors[p.Record.Actor]
 		}
-		s.Apply(p, by)
-		if b, ok := p.Record.Body.(*evidence.Authorization); ok && b.Effect == evidence.Escalate {
-			asked[p.ID] = p
+		f.state.Apply(p, by)
+		switch b := p.Record.Body.(type) {
+		case *evidence.Authorization:
+			if b.Effect == evidence.Escalate {
+				f.asked[p.ID] = p
+			}
+		case *evidence.Escalation:
+			for _, id := range b.Concerns {
+				f.about[id] = b
+			}
 		}
 	}
-	if s.Closed() != nil || len(asked) == 0 {
-		return nil
+	return f, nil
+}
+
+// actorsOf are who could have signed a record beside a line.
+func actorsOf(l *ledger.Ledger) map[string]audit.Signer {
+	teams := make(map[string]audit.Signer)
+	for _, a := range l.Registry().Actors() {
+		teams[a.Name] = audit.Signer{Name: a.Name, Role: a.Role, Teams: a.Teams}
 	}
-	for _, w := range s.Waiting(evidence.TimeOf(time.Now())) {
-		p := asked[w.Action.Authorization]
+	return teams
+}
+
+// waitingIn adds what waits in one run.
+func (h *Host) waitingIn(ctx context.Context, run evidence.RunID, actors map[string]audit.Signer, list *api.Approvals) error {
+	f, err := fold(ctx, h.cfg.Ledger, run, actors)
+	if err != nil || f.state.Closed() != nil || len(f.asked) == 0 {
+		return err
+	}
+	for _, w := range f.state.Waiting(evidence.TimeOf(time.Now())) {
+		p := f.asked[w.Action.Authorization]
 		b := w.Action.Record
 		one := api.Approval{
 			Authorization: p.ID, Run: run, Step: w.Step, Agent: p.Record.Actor, Action: b.Action, Resource: b.Resource, Tool: b.Tool,

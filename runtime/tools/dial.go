@@ -2,9 +2,11 @@ package tools
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -36,7 +38,10 @@ var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("fec0::/10"),
 }
 
-func public(a netip.Addr) bool {
+// Public reports whether an address is one of the public internet: where a name
+// from outside may lead.
+func Public(a netip.Addr) bool {
+	a = a.Unmap()
 	if a.Zone() != "" || !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() {
 		return false
 	}
@@ -88,6 +93,34 @@ func (m hosts) check(u *url.URL) (*Host, error) {
 	return h, nil
 }
 
+// Transport returns a transport that connects to these hosts and to nothing else,
+// however a name resolves, for a client of one's own. It uses no proxy of the
+// environment, which would be the one to resolve, and no connection twice, for
+// net/http repeats a request by itself when one that it kept turns out closed. What
+// redirects lead to is for the client to decide, and this to dial or not. resolve is
+// the system's resolver, and secure the default, if nil.
+func Transport(list []Host, resolve func(ctx context.Context, host string) ([]netip.Addr, error), secure *tls.Config) (*http.Transport, error) {
+	allowed, err := newHosts(list)
+	if err != nil {
+		return nil, err
+	}
+	return allowed.transport(resolve, secure), nil
+}
+
+func (m hosts) transport(resolve func(ctx context.Context, host string) ([]netip.Addr, error), secure *tls.Config) *http.Transport {
+	if resolve == nil {
+		resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	return &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return m.dial(ctx, resolve, network, address)
+		},
+		TLSClientConfig: secure, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10,
+	}
+}
+
 // dial resolves an allowed host, looks at the addresses, and connects to one that
 // it has looked at: the name is not resolved a second time, so an answer that
 // changes (DNS rebinding) changes nothing.
@@ -113,7 +146,7 @@ func (m hosts) dial(ctx context.Context, resolve func(context.Context, string) (
 	for _, a := range list {
 		a = a.Unmap()
 		named := literal.IsValid() || slices.ContainsFunc(h.Addresses, func(p netip.Prefix) bool { return p.Contains(a) })
-		if !named && !public(a) {
+		if !named && !Public(a) {
 			continue
 		}
 		c, err := d.DialContext(ctx, network, net.JoinHostPort(a.String(), port))

@@ -10,7 +10,6 @@ import (
 	"io"
 	"maps"
 	"mime"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
@@ -116,11 +115,6 @@ func (t *httpTool) configure() (err error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Resolve == nil {
-		c.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
-	}
 	if t.hosts, err = newHosts(c.Hosts); err != nil {
 		return err
 	}
@@ -148,16 +142,9 @@ func (t *httpTool) configure() (err error) {
 	describe(&t.spec, fmt.Sprintf("HTTP %s %s; hosts: %s; headers: %s; probe: %s", strings.Join(c.Methods, ", "), cmp.Or(c.URL, "{url}"),
 		strings.Join(names, ", "), strings.Join(append(headerLines(c.Headers), slices.Sorted(maps.Keys(c.Secrets))...), ", "), cmp.Or(c.Probe, "none")))
 	t.client = &http.Client{
-		// No proxy of the environment: it would be the one to resolve. No
-		// connection is used twice, for net/http repeats a request by itself when
-		// one that it kept turns out closed, and that would be an attempt without
-		// a record.
-		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				return t.hosts.dial(ctx, c.Resolve, network, address)
-			},
-			TLSClientConfig: c.TLS, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10,
-		},
+		// A request that is repeated without anybody's knowing would be an attempt
+		// without a record.
+		Transport:     t.hosts.transport(c.Resolve, c.TLS),
 		CheckRedirect: t.redirect,
 	}
 	return nil
