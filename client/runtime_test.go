@@ -244,7 +244,7 @@ func TestRuntimeAsksForTheRegistry(t *testing.T) {
 		return g
 	}
 	first := actors(200)
-	if actors(304) != first || actors(304) != first || first.Speaks(runtimeKey, daemontest.Agent) != nil {
+	if again := actors(304); again != first || first.Speaks(runtimeKey, daemontest.Agent) != nil {
 		t.Error("the registry is another one, or nobody speaks")
 	}
 	if _, err := d.Ledger.Revoke(t.Context(), d.Root, &evidence.ActorRevoked{Name: daemontest.Agent, Reason: "test"}); err != nil {
