@@ -12,6 +12,7 @@ import (
 	"ledgerd/evidence"
 	"ledgerd/internal/agent"
 	"ledgerd/internal/datadir"
+	"ledgerd/internal/notify"
 	"ledgerd/internal/telemetry"
 	"ledgerd/runtime"
 	"ledgerd/runtime/policy"
@@ -36,7 +37,7 @@ const driverLease = 10 * time.Second
 const policyInterval = time.Second
 
 // agents makes the host of agents' runs; nil where this directory drives none.
-func agents(c *cli.Context, l *datadir.Ledger, tracing *telemetry.Tracing, log *slog.Logger) (*agent.Host, error) {
+func agents(c *cli.Context, l *datadir.Ledger, tracing *telemetry.Tracing, humans *notify.Notifier, log *slog.Logger) (*agent.Host, error) {
 	permit, err := permitter(c, log)
 	if err != nil {
 		return nil, err
@@ -46,6 +47,7 @@ func agents(c *cli.Context, l *datadir.Ledger, tracing *telemetry.Tracing, log *
 		Tracer: tracing.Provider(),
 		Notify: func(n runtime.Notice) {
 			log.Info("a human is asked", "run", n.Run, "key", n.Key, "step", n.Step, "action", n.Action, "team", n.Team, "reason", n.Reason, "about", n.Authorization)
+			humans.Notify(n)
 		},
 	}
 	if path := c.Path("tools"); path != "" {

@@ -27,7 +27,7 @@ func init() {
 	register(&cli.Command{
 		Name:  "serve",
 		Usage: "serve a ledger over HTTP",
-		Flags: append(agentFlags(),
+		Flags: append(append(agentFlags(), notifyFlags()...),
 			dataDirFlag(), headFileFlag(),
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8420", Usage: "`ADDRESS` host:port, or unix:/path"},
 			&cli.BoolFlag{Name: "public-log", Usage: "tree heads and tiles, which hold every record and no payload, need no token"},
@@ -82,7 +82,11 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	host, err := agents(c, l, tracing, log)
+	humans, err := notifier(c, l, log)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	host, err := agents(c, l, tracing, humans, log)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -102,9 +106,12 @@ func serve(c *cli.Context) error {
 	defer rest()
 	go tendMemory(tending, func() uint64 { return l.Head().Size })
 
+	humans.Start()
+
 	err = serveUntil(c.Context, l, fatal, func(ctx context.Context) error { return s.Serve(ctx, ln, secure, c.Duration("grace")) })
 	if err == nil {
 		host.Close()
+		hush(humans)
 		flush(tracing, log)
 		err = errors.Join(l.Close(), d.Withdraw())
 		log.Info("stopped", "size", l.Head().Size)

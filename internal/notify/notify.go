@@ -3,6 +3,7 @@
 //
 //	n := notify.New(notify.Config{Senders: senders, Origin: origin, Waiting: waiting, Logger: log})
 //	runtime.Config{Notify: n.Notify, ...}
+//	n.Start()
 //	...
 //	n.Close(ctx)
 //
@@ -92,7 +93,8 @@ type Config struct {
 type Notifier struct {
 	cfg   Config
 	lanes []*lane
-	stop  context.CancelFunc // ends what is on its way
+	ctx   context.Context // of what is on its way
+	stop  context.CancelFunc
 	done  sync.WaitGroup
 }
 
@@ -120,7 +122,7 @@ type message struct {
 	body []byte
 }
 
-// New starts to tell what waits. Close ends it.
+// New returns a notifier that tells nobody yet.
 func New(cfg Config) *Notifier {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -137,21 +139,31 @@ func New(cfg Config) *Notifier {
 	orElse(&cfg.Queue, 256)
 	orElse(&cfg.Bytes, 32<<20)
 	n := &Notifier{cfg: cfg}
-	ctx, stop := context.WithCancel(context.Background())
-	n.stop = stop
+	n.ctx, n.stop = context.WithCancel(context.Background())
 	for _, to := range cfg.Senders {
 		l := &lane{Notifier: n, to: to, told: make(map[string]bool), rescan: make(chan struct{}, 1)}
 		l.some = sync.NewCond(&l.mu)
 		n.lanes = append(n.lanes, l)
-		for range cfg.Workers {
-			n.done.Go(func() { l.work(ctx) })
-		}
-		if cfg.Waiting != nil {
-			l.rescan <- struct{}{}
-			n.done.Go(func() { l.scan(ctx) })
-		}
 	}
 	return n
+}
+
+// Start begins to tell: what waits by the ledger, and what the runtime told of since
+// New. Close ends it.
+func (n *Notifier) Start() {
+	if n == nil {
+		return
+	}
+	for _, l := range n.lanes {
+		for range n.cfg.Workers {
+			n.done.Go(func() { l.work(n.ctx) })
+		}
+		if n.cfg.Waiting != nil {
+			rescan := l.rescan
+			rescan <- struct{}{}
+			n.done.Go(func() { l.scan(n.ctx, rescan) })
+		}
+	}
 }
 
 // Notify is [runtime.Config]'s Notify. It does not block. What there is no room for
@@ -296,13 +308,7 @@ func (l *lane) work(ctx context.Context) {
 }
 
 // scan tells what waits by the ledger, when it is asked to.
-func (l *lane) scan(ctx context.Context) {
-	l.mu.Lock()
-	rescan := l.rescan
-	l.mu.Unlock()
-	if rescan == nil {
-		return
-	}
+func (l *lane) scan(ctx context.Context, rescan <-chan struct{}) {
 	for range rescan {
 		for notice, err := range l.cfg.Waiting(ctx) {
 			if err != nil {

@@ -129,6 +129,12 @@ func TestCommandFails(t *testing.T) {
 	t.Errorf("a child of the command, %s, lives on", pid)
 }
 
+func started(cfg notify.Config) *notify.Notifier {
+	n := notify.New(cfg)
+	n.Start()
+	return n
+}
+
 // A receiver takes messages, one by one where it is held.
 type receiver struct {
 	mu    sync.Mutex
@@ -217,8 +223,14 @@ func until(t *testing.T, what string, ok func() bool) {
 
 func TestMessages(t *testing.T) {
 	r := newReceiver()
+	idle := notify.New(notify.Config{Senders: []notify.Sender{r}, Waiting: waiting(1)})
+	idle.Notify(noticeN(2))
+	idle.Close(t.Context())
+	if all, _ := r.count(); all != 0 {
+		t.Error("told before the start")
+	}
 	now := time.Date(2026, 5, 29, 14, 0, 0, 0, time.UTC)
-	n := notify.New(notify.Config{Senders: []notify.Sender{r}, Origin: "ledger.example/x", Now: func() time.Time { return now }})
+	n := started(notify.Config{Senders: []notify.Sender{r}, Origin: "ledger.example/x", Now: func() time.Time { return now }})
 	n.Notify(noticeN(1))
 	doubt := noticeN(2)
 	doubt.Reason, doubt.Input = "outcome_unknown", []byte{0xff, 0}
@@ -248,7 +260,7 @@ func TestMessages(t *testing.T) {
 func TestToldAtEachStartOnce(t *testing.T) {
 	r := newReceiver()
 	for start := 1; start <= 2; start++ {
-		n := notify.New(notify.Config{Senders: []notify.Sender{r}, Waiting: waiting(1, 2, 3)})
+		n := started(notify.Config{Senders: []notify.Sender{r}, Waiting: waiting(1, 2, 3)})
 		for range 10 {
 			n.Notify(noticeN(2))
 			n.Notify(noticeN(4))
@@ -277,7 +289,7 @@ func TestNeverBlocksNeverLoses(t *testing.T) {
 	var log bytes.Buffer
 	begun := make(chan struct{})
 	known := waiting(ns...)
-	n := notify.New(notify.Config{
+	n := started(notify.Config{
 		Senders: []notify.Sender{slow, quick}, Queue: 8, Workers: 3, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		Waiting: func(ctx context.Context) iter.Seq2[runtime.Notice, error] {
 			select {
@@ -321,7 +333,7 @@ func TestNeverBlocksNeverLoses(t *testing.T) {
 func TestQueueIsBoundedInBytes(t *testing.T) {
 	r := newReceiver()
 	r.block = make(chan struct{})
-	n := notify.New(notify.Config{Senders: []notify.Sender{r}, Workers: 1, Bytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
+	n := started(notify.Config{Senders: []notify.Sender{r}, Workers: 1, Bytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
 	for i := range 20 {
 		one := noticeN(i)
 		one.Input = bytes.Repeat([]byte(" "), 300<<10)
@@ -339,7 +351,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 func TestClose(t *testing.T) {
 	r := newReceiver()
 	r.block = make(chan struct{})
-	n := notify.New(notify.Config{Senders: []notify.Sender{r}, Workers: 1, Queue: 2, Waiting: waiting(1, 2, 3, 4, 5, 6), Logger: slog.New(slog.DiscardHandler)})
+	n := started(notify.Config{Senders: []notify.Sender{r}, Workers: 1, Queue: 2, Waiting: waiting(1, 2, 3, 4, 5, 6), Logger: slog.New(slog.DiscardHandler)})
 	until(t, "one is under way", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.now == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -353,6 +365,7 @@ func TestClose(t *testing.T) {
 		t.Errorf("%d messages", got)
 	}
 	var none *notify.Notifier
+	none.Start()
 	none.Notify(noticeN(1))
 	none.Close(t.Context())
 }
@@ -365,7 +378,7 @@ func TestFailuresAreLogged(t *testing.T) {
 	broken := func(context.Context) iter.Seq2[runtime.Notice, error] {
 		return func(yield func(runtime.Notice, error) bool) { yield(runtime.Notice{}, errors.New("disk on fire")) }
 	}
-	n := notify.New(notify.Config{Senders: []notify.Sender{r}, Waiting: broken, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	n := started(notify.Config{Senders: []notify.Sender{r}, Waiting: broken, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	one := noticeN(1)
 	one.Input = []byte(`"xyzzy"`)
 	n.Notify(one)
