@@ -327,7 +327,11 @@ func TestAgainstPlainCedar(t *testing.T) {
 			seen["errors"] += len(found.Errors)
 		}
 	}
-	for range 4 {
+	rounds := 4
+	if testing.Short() {
+		rounds = 20 // of a fifth of the checks each
+	}
+	for range rounds {
 		rapid.Check(t, check)
 	}
 	t.Log(seen)
