@@ -102,10 +102,6 @@ func serve(c *cli.Context) error {
 	}
 	log.Info("serving", "origin", d.Origin, "url", url, "size", l.Head().Size, "data_dir", d.Path, "copy", d.Copy)
 
-	tending, rest := context.WithCancel(c.Context)
-	defer rest()
-	go tendMemory(tending, func() uint64 { return l.Head().Size })
-
 	humans.Start()
 
 	err = serveUntil(c.Context, l, fatal, func(ctx context.Context) error { return s.Serve(ctx, ln, secure, c.Duration("grace")) })
