@@ -257,6 +257,7 @@ func (p *play) step() {
 		if p.odd() {
 			slices.Reverse(covers)
 		}
+		covers = once(covers) // the format allows no other
 		p.point++
 		p.w.line(p.run, &evidence.Checkpoint{Name: "p", Sequence: p.point, Covers: covers})
 		p.since = nil
@@ -265,6 +266,17 @@ func (p *play) step() {
 	default:
 		p.approve()
 	}
+}
+
+// once keeps the first of each.
+func once(ids []evidence.ID) []evidence.ID {
+	var kept []evidence.ID
+	for _, id := range ids {
+		if !slices.Contains(kept, id) {
+			kept = append(kept, id)
+		}
+	}
+	return kept
 }
 
 func (p *play) authorize() {

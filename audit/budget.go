@@ -118,9 +118,9 @@ func units(a evidence.Amounts) []string {
 	return names
 }
 
-// attemptCost is what an execution costs: what its record says, and the attempt
+// AttemptCost is what an execution costs: what its record says, and the attempt
 // itself, which the ledger counts and no record needs to say.
-func attemptCost(b *evidence.Execution, first bool) evidence.Amounts {
+func AttemptCost(b *evidence.Execution, first bool) evidence.Amounts {
 	cost := make(evidence.Amounts, len(b.Cost)+2)
 	for unit, n := range b.Cost {
 		cost[unit] = n

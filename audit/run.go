@@ -423,7 +423,7 @@ func (r *Run) spend(p place, rec *evidence.Record, a *act, b *evidence.Execution
 	if a.auth != nil {
 		estimate = a.auth.Estimate
 	}
-	found := r.account.charge(p, attemptCost(b, a.before+len(a.attempts) == 1), estimate)
+	found := r.account.charge(p, AttemptCost(b, a.before+len(a.attempts) == 1), estimate)
 	limit, limited := r.account.budget["wall_ms"]
 	if spent := int64(rec.Time - r.openedAt); limited && spent-limit > estimate["wall_ms"] {
 		found = append(found, p.broken(RuleBudget, ReasonOverBudget, "the run to act within its wall time, or one attempt's estimate more", "%d ms of %d", spent, limit))

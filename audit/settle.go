@@ -144,21 +144,19 @@ func (r *Run) checkpoint(p place, b *evidence.Checkpoint) []Finding {
 		r.points = b.Sequence
 		return found
 	}
-	// How often: a log that holds one record twice says twice that it happened.
-	happened := make(map[evidence.ID]int, len(r.since))
+	happened := make(map[evidence.ID]bool, len(r.since))
 	for _, id := range r.since {
-		happened[id]++
+		happened[id] = true
 	}
 	for _, id := range b.Covers {
-		if happened[id] == 0 {
+		if !happened[id] {
 			found = append(found, p.broken(RuleResume, ReasonCovers, "covers to name executions and settlements since the checkpoint before", "%s", id))
-			continue
 		}
-		happened[id]--
+		delete(happened, id)
 	}
 	for _, id := range r.since {
-		if happened[id] > 0 {
-			happened[id] = 0
+		if happened[id] {
+			delete(happened, id) // said once, however often the log holds it
 			found = append(found, p.broken(RuleResume, ReasonCovers, "covers to name every execution and settlement since the checkpoint before", "no word of %s", id))
 		}
 	}

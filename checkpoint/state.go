@@ -20,6 +20,7 @@ type State struct {
 	reports   map[evidence.ID]*Reported // executions of source reported
 	closed    *evidence.RunClosed
 	claims    []evidence.ID
+	said      []evidence.ID // claims on the line since something was done
 	claimed   map[evidence.ID]*evidence.Claim
 	asked     map[evidence.ID]evidence.ID      // escalations, by what they concern
 	verdicts  map[evidence.ID]evidence.Verdict // by claim; the zero ID: of the run
@@ -106,10 +107,12 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 		}
 		st.auths, st.failure, st.ext = append(st.auths, p.ID), nil, rec.Ext
 	case *evidence.Execution:
+		s.said = nil
 		if a := s.run.Authorization(b.Authorization); a != nil {
 			s.steps[a.Step].executed(s, p.ID, b)
 		}
 	case *evidence.Settlement:
+		s.said = nil
 		if r := s.reports[b.Settles]; r != nil && r.Settled == nil {
 			r.Settlement, r.Settled = p.ID, b
 		}
@@ -133,6 +136,9 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 	case *evidence.Claim:
 		s.claims = append(s.claims, p.ID)
 		s.claimed[p.ID] = b
+		if rec.OnLine() {
+			s.said = append(s.said, p.ID)
+		}
 	case *evidence.Verdict:
 		s.verdicts[b.Claim], s.judged[b.Claim] = *b, p.ID
 	}
@@ -155,6 +161,10 @@ func (st *step) executed(s *State, id evidence.ID, b *evidence.Execution) {
 	}
 	st.reported[st.attempts], s.reports[id] = r, r
 }
+
+// Said returns the claims on the line since something was executed or settled, in
+// log order.
+func (s *State) Said() []evidence.ID { return append([]evidence.ID(nil), s.said...) }
 
 // Run returns the audit's view of the run: its line, its doubts, what it spent.
 // It is not to be applied to.

@@ -172,8 +172,6 @@ func (s *stepper) ask(ctx context.Context, by string) (*Grant, error) {
 	for ; ; p = s.plan() {
 		var err error
 		switch p.Next {
-		case checkpoint.Begin:
-			err = s.authorize(ctx, &p)
 		case checkpoint.Return:
 			res, err := s.result(ctx, &p, true)
 			if err != nil {
@@ -182,21 +180,6 @@ func (s *stepper) ask(ctx context.Context, by string) (*Grant, error) {
 			g := s.grant(&p, p.Attempts)
 			g.Result = res
 			return g, nil
-		case checkpoint.Refused:
-			err = s.refused(ctx, &p)
-		case checkpoint.Ask:
-			if s.asked {
-				return nil, s.waiting(&p)
-			}
-			s.asked = true
-			s.mu.Lock()
-			err = s.refresh(ctx)
-			s.mu.Unlock()
-			if err == nil {
-				continue
-			}
-		case checkpoint.Use:
-			err = s.useApproval(ctx, &p)
 		case checkpoint.Attempt:
 			var g *Grant
 			if g, err = s.askAgain(ctx, &p); g != nil {
@@ -209,6 +192,8 @@ func (s *stepper) ask(ctx context.Context, by string) (*Grant, error) {
 			}
 		case checkpoint.Await:
 			return nil, &Waiting{Step: s.action.Step, Action: p.Action.Record.Action, Authorization: p.Action.Authorization, Execution: p.Doubt}
+		default:
+			_, err = s.permission(ctx, &p)
 		}
 		if err != nil {
 			return nil, err
@@ -262,7 +247,7 @@ func (s *stepper) permitAttempt(ctx context.Context, p *checkpoint.Plan) (*Grant
 	if err := s.speaks(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.lease(ctx, s.rt.cfg.Lease, false, false); err != nil {
+	if err := s.leaseLine(ctx, s.rt.cfg.Lease); err != nil {
 		return nil, err
 	}
 	err := s.hold(p)

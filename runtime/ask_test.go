@@ -484,7 +484,7 @@ func TestSaidTwice(t *testing.T) {
 	if err := run.Complete(ctx); err == nil {
 		t.Error("completed in doubt")
 	}
-	if err := run.EndAs(ctx, evidence.Failed, "why"); !errors.As(err, &in) || in.Reason != runtime.RunInDoubt {
+	if err := run.End(ctx, evidence.Failed, "why"); !errors.As(err, &in) || in.Reason != runtime.RunInDoubt {
 		t.Errorf("failed in doubt: %v", err)
 	}
 	early, err := run.ClaimSteps(ctx, "done", "update")
@@ -511,7 +511,7 @@ func TestSaidTwice(t *testing.T) {
 		t.Errorf("completed after what the contract forbids: %v", err)
 	}
 	for range 2 {
-		if err := run.EndAs(ctx, evidence.Stopped, "because"); err != nil {
+		if err := run.End(ctx, evidence.Stopped, "because"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"ledgerd/audit"
 	"ledgerd/checkpoint"
 	"ledgerd/evidence"
 )
@@ -82,7 +83,7 @@ func (s *stepper) attempt(ctx context.Context, p *checkpoint.Plan) (err error) {
 	}
 	// The outcome is recorded even where the caller has given up.
 	err = s.executed(context.WithoutCancel(ctx), body, out, failure)
-	s.budget.book(estimate, attemptCost(body, p.Action.Attempts == 0))
+	s.budget.book(estimate, audit.AttemptCost(body, p.Action.Attempts == 0))
 	return err
 }
 
@@ -165,21 +166,6 @@ func (s *stepper) executed(ctx context.Context, body *evidence.Execution, out *O
 	defer s.mu.Unlock()
 	_, err = s.write(ctx, draft{body: body, actor: s.agent, payloads: payloads, ext: s.answerExt(body, failure)})
 	return err
-}
-
-// attemptCost is what an attempt came to, as the audit counts it.
-func attemptCost(body *evidence.Execution, first bool) evidence.Amounts {
-	cost := make(evidence.Amounts, len(body.Cost)+2)
-	for unit, n := range body.Cost {
-		cost[unit] = n
-	}
-	if body.Status != evidence.StatusNotRun {
-		cost["attempts"] = 1
-		if first {
-			cost["tool_calls"] = 1
-		}
-	}
-	return cost
 }
 
 // again decides about another attempt, after one that failed or did not run.

@@ -161,3 +161,77 @@ func TestChildOfAParentThatWasTaken(t *testing.T) {
 		t.Errorf("%v after %d calls", err, server.calls)
 	}
 }
+
+// Nor is anything permitted to a child whose parent was taken, for others to do.
+func TestAskOfAChildWhoseParentWasTaken(t *testing.T) {
+	w := runtimetest.New(t)
+	rt := w.Runtime()
+	parent := openAs(t, rt, "parent")
+	child := openAs(t, rt, "child", runtime.Child(parent))
+	ask := func(step string) error {
+		_, err := child.Ask(ctx, runtime.Ask{Step: step, Tool: "own", Action: "do", Input: []byte(`{}`), By: "me"})
+		return err
+	}
+	if err := ask("one"); err != nil {
+		t.Fatal(err)
+	}
+	w.Clock.Add(time.Hour)
+	openAs(t, w.Runtime(), "parent")
+	var e *runtime.RunError
+	if err := ask("two"); !errors.As(err, &e) || e.Reason != runtime.RunHeld {
+		t.Errorf("%v", err)
+	}
+}
+
+// The ledger counts attempts and tool calls, whatever a record says that they cost,
+// while a run is driven as when it is read back.
+func TestCostsAreCountedAsTheAuditDoes(t *testing.T) {
+	w := runtimetest.New(t)
+	limit := runtime.Budget(evidence.Amounts{"tool_calls": 3, "attempts": 3})
+	run := openAs(t, w.Runtime(), "run", limit)
+	did := func(step string, status evidence.Status) {
+		t.Helper()
+		g, err := run.Ask(ctx, runtime.Ask{Step: step, Tool: "own", Action: "do", Input: []byte(`{}`), By: "me"})
+		if err != nil {
+			t.Fatalf("step %s: %v", step, err)
+		}
+		_, err = run.Report(ctx, runtime.Report{Step: step, Attempt: g.Attempt, Status: status, Cost: evidence.Amounts{"tool_calls": 9, "attempts": 9}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	did("not-run", evidence.StatusNotRun)
+	did("one", evidence.StatusSuccess)
+	w.Clock.Add(time.Hour)
+	run = openAs(t, w.Runtime(), "run", limit)
+	did("two", evidence.StatusSuccess)
+	did("three", evidence.StatusSuccess)
+	if _, err := run.Ask(ctx, runtime.Ask{Step: "four", Tool: "own", Action: "do", Input: []byte(`{}`), By: "me"}); !exceeded(err) {
+		t.Errorf("the fourth call of three: %v", err)
+	}
+	w.Sound(run.ID())
+	auditLog(w)
+}
+
+// A claim that is replayed has the verdict that it had, with its record and why.
+func TestReplayedClaimSaysWhy(t *testing.T) {
+	w := runtimetest.New(t)
+	lie := &runtime.Result{Step: "notify", Action: "send_email"}
+	claim := func() *runtime.Claim {
+		t.Helper()
+		w.Clock.Add(time.Hour)
+		c, err := openAs(t, w.Runtime(), "run").Claim(ctx, "I told mia.", lie)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	first, again := claim(), claim()
+	var a, b *runtime.Unsupported
+	if !errors.As(first.Verdict.Err(), &a) || !errors.As(again.Verdict.Err(), &b) || !again.Replayed {
+		t.Fatalf("%+v, %+v", first, again)
+	}
+	if a.Verdict.IsZero() || a.Verdict != b.Verdict || len(a.Why) == 0 || fmt.Sprint(a.Why) != fmt.Sprint(b.Why) {
+		t.Errorf("first %+v, replayed %+v", a, b)
+	}
+}

@@ -121,19 +121,11 @@ func (r *Run) replayClaim(ctx context.Context, id evidence.ID, body *evidence.Cl
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v, ok := r.state.Verdict(id)
-	if !ok { // we crashed between the two
-		verdict, err := r.judge(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		return &Claim{ID: id, Text: text, Verdict: *verdict, Replayed: true}, nil
-	}
-	document, err := r.rt.cfg.Ledger.ReadPayload(ctx, v.Document.Commit)
+	v, err := r.verdictOn(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("the recorded verdict on %s: %w", id, err)
+		return nil, err
 	}
-	return &Claim{ID: id, Text: text, Verdict: Verdict{Result: v.Result, Document: document.Data, claim: id}, Replayed: true}, nil
+	return &Claim{ID: id, Text: text, Verdict: *v, Replayed: true}, nil
 }
 
 // judge decides a claim over the records before it and records the verdict. r.mu

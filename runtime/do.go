@@ -100,25 +100,8 @@ func (s *stepper) run(ctx context.Context) (*Result, error) {
 	for ; ; p = s.plan() {
 		var err error
 		switch p.Next {
-		case checkpoint.Begin:
-			err = s.authorize(ctx, &p)
 		case checkpoint.Return:
 			return s.result(ctx, &p, replayed)
-		case checkpoint.Refused:
-			err = s.refused(ctx, &p)
-		case checkpoint.Ask:
-			if s.asked {
-				return nil, s.waiting(&p)
-			}
-			s.asked = true
-			s.mu.Lock()
-			err = s.refresh(ctx)
-			s.mu.Unlock()
-			if err == nil {
-				continue
-			}
-		case checkpoint.Use:
-			err = s.useApproval(ctx, &p)
 		case checkpoint.Attempt:
 			err = s.again(ctx, &p)
 		case checkpoint.Settle:
@@ -129,12 +112,38 @@ func (s *stepper) run(ctx context.Context) (*Result, error) {
 			}
 		case checkpoint.Await:
 			err = s.await(ctx, &p)
+		default:
+			var wrote bool
+			if wrote, err = s.permission(ctx, &p); err == nil && !wrote {
+				continue
+			}
 		}
 		if err != nil {
 			return nil, err
 		}
 		replayed = false
 	}
+}
+
+// permission does what comes next of a step that is not permitted yet: to ask, to
+// hear that it is refused, to wait for a human, to use an approval. It reports
+// whether that was recorded.
+func (s *stepper) permission(ctx context.Context, p *checkpoint.Plan) (wrote bool, err error) {
+	switch p.Next {
+	case checkpoint.Begin:
+		return true, s.authorize(ctx, p)
+	case checkpoint.Refused:
+		return true, s.refused(ctx, p)
+	case checkpoint.Use:
+		return true, s.useApproval(ctx, p)
+	}
+	if s.asked {
+		return false, s.waiting(p)
+	}
+	s.asked = true
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return false, s.refresh(ctx)
 }
 
 // same compares the action with what the step was first authorized for.

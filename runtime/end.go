@@ -38,13 +38,17 @@ func (r *Run) Close(ctx context.Context) error {
 }
 
 // End closes the run as failed or stopped, for a reason (an identifier: a failure
-// class, say). It is a *RunError with reason in_doubt where something is in doubt:
-// that has to be settled first, for afterwards nobody can.
+// class, say). A run that ended so stays so. It is a *RunError with reason
+// in_doubt where something is in doubt: that has to be settled first, for
+// afterwards nobody can.
 func (r *Run) End(ctx context.Context, end evidence.End, reason string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if doubts := r.state.Run().InDoubt(); len(doubts) > 0 && !r.state.Run().Closed {
-		return r.fail(RunInDoubt, "whether %s happened is not known (%s): settle it, then end the run", doubts[0].Action, doubts[0].ID)
+	if closed := r.state.Closed(); closed != nil {
+		return r.endedAs(closed, end, reason)
+	}
+	if err := r.sure(); err != nil {
+		return err
 	}
 	ctx, span := r.recordSpan(ctx, "close")
 	_, err := r.write(ctx, draft{body: &evidence.RunClosed{End: end, Reason: reason}})
@@ -62,7 +66,7 @@ func (r *Run) Finish(ctx context.Context, why error) error {
 	if why == nil {
 		return r.Close(ctx)
 	}
-	defer r.release(ctx)
+	defer r.Leave(ctx)
 	var denied *Denied
 	var failed *Failed
 	var unsupported *Unsupported
@@ -96,7 +100,12 @@ func (r *Run) Checkpoint(ctx context.Context, name string, state any) error {
 	if r.state.Has(name) {
 		return nil
 	}
-	p, err := r.rt.seal(mediaJSON, data)
+	return r.save(ctx, name, data)
+}
+
+// save writes a checkpoint. r.mu is held.
+func (r *Run) save(ctx context.Context, name string, state []byte) error {
+	p, err := r.rt.seal(mediaJSON, state)
 	if err != nil {
 		return err
 	}

@@ -80,35 +80,24 @@ func (r *Run) verdictOn(ctx context.Context, claim evidence.ID) (*Verdict, error
 	return v, nil
 }
 
-// saidBefore returns the claim that says the same of the same steps, if it is the
-// last word after which nothing was done; zero: there is none. r.mu is held.
+// saidBefore returns the claim that says the same of the same steps, if nothing was
+// done since; zero: there is none. r.mu is held.
 func (r *Run) saidBefore(ctx context.Context, text string, results []Evidenced) (evidence.ID, error) {
-	if len(r.state.Claims()) == 0 {
-		return evidence.ID{}, nil
-	}
-	var found evidence.ID
-	for p, err := range r.rt.cfg.Ledger.Run(ctx, r.id) {
-		if err != nil {
-			return found, err
+	for _, id := range slices.Backward(r.state.Said()) {
+		b := r.state.Claim(id)
+		if len(b.Statements) != 1 || !slices.Equal(b.Statements[0].Steps, namesOf(results)) {
+			continue
 		}
-		switch b := p.Record.Body.(type) {
-		case *evidence.Execution, *evidence.Settlement:
-			found = evidence.ID{}
-		case *evidence.Claim:
-			if !p.Record.OnLine() || len(b.Statements) != 1 || !slices.Equal(b.Statements[0].Steps, namesOf(results)) {
-				continue
-			}
-			said, err := r.rt.cfg.Ledger.ReadPayload(ctx, b.Statements[0].Text.Commit)
-			switch {
-			case errors.Is(err, ledger.ErrErased) || errors.Is(err, ledger.ErrNoPayload):
-			case err != nil:
-				return evidence.ID{}, fmt.Errorf("run %q: read a claim: %w", r.key, err)
-			case string(said.Data) == text:
-				found = p.ID
-			}
+		said, err := r.rt.cfg.Ledger.ReadPayload(ctx, b.Statements[0].Text.Commit)
+		switch {
+		case errors.Is(err, ledger.ErrErased) || errors.Is(err, ledger.ErrNoPayload):
+		case err != nil:
+			return evidence.ID{}, fmt.Errorf("run %q: read a claim: %w", r.key, err)
+		case string(said.Data) == text:
+			return id, nil
 		}
 	}
-	return found, nil
+	return evidence.ID{}, nil
 }
 
 func namesOf(results []Evidenced) []string {
@@ -173,22 +162,6 @@ func (r *Run) contractHolds(ctx context.Context, last *Verdict) error {
 	now.explain(v)
 	now.why = append(now.why, "something was done since the claim: claim again")
 	return &Unsupported{now.claim, now.ID, now.Result, now.why}
-}
-
-// EndAs is [Run.End] for who may ask twice: a run that ended so stays so.
-func (r *Run) EndAs(ctx context.Context, end evidence.End, reason string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if closed := r.state.Closed(); closed != nil {
-		return r.endedAs(closed, end, reason)
-	}
-	if err := r.sure(); err != nil {
-		return err
-	}
-	ctx, span := r.recordSpan(ctx, "close")
-	_, err := r.write(ctx, draft{body: &evidence.RunClosed{End: end, Reason: reason}})
-	span.done(err)
-	return err
 }
 
 func (r *Run) endedAs(closed *evidence.RunClosed, end evidence.End, reason string) error {
@@ -294,16 +267,7 @@ func (r *Run) Save(ctx context.Context, name string, state []byte) (*checkpoint.
 		}
 		return saved, nil
 	}
-	p, err := r.rt.seal(mediaJSON, state)
-	if err != nil {
-		return nil, err
-	}
-	body := r.state.Next(name)
-	body.State = p.Commitment()
-	ctx, span := r.recordSpan(ctx, "checkpoint")
-	_, err = r.write(ctx, draft{body: body, actor: r.agent, payloads: []evidence.Payload{*p}})
-	span.done(err)
-	if err != nil {
+	if err := r.save(ctx, name, state); err != nil {
 		return nil, err
 	}
 	return r.state.Saved(name), nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 
+	"ledgerd/audit"
 	"ledgerd/checkpoint"
 	"ledgerd/evidence"
 	"ledgerd/ledger"
@@ -179,7 +180,7 @@ func (s *stepper) report(ctx context.Context, p *checkpoint.Plan, rep *Report) (
 	placed, err := s.write(ctx, draft{body: body, actor: s.agent, payloads: payloads, ext: s.answerExt(body, failure)})
 	if err == nil {
 		at := attemptAt{p.Action.Authorization, p.Action.Attempts + 1}
-		s.budget.book(s.held[at], attemptCost(body, p.Action.Attempts == 0))
+		s.budget.book(s.held[at], audit.AttemptCost(body, p.Action.Attempts == 0))
 		delete(s.held, at)
 		delete(s.begun, p.Action.Authorization)
 	}

@@ -550,7 +550,7 @@ func TestTraceOfWhatIsDoneElsewhere(t *testing.T) {
 	if _, err := rt.Look(ctx, "key"); err != nil {
 		t.Fatal(err)
 	}
-	if err := run.EndAs(ctx, evidence.Failed, "test"); err != nil {
+	if err := run.End(ctx, evidence.Failed, "test"); err != nil {
 		t.Fatal(err)
 	}
 	run.Leave(ctx)
@@ -634,5 +634,30 @@ func TestTraceOfChildren(t *testing.T) {
 `
 	if found := tree(spans.GetSpans()); found != want {
 		t.Errorf("want\n%s\nfound\n%s", want, found)
+	}
+}
+
+// A run that is finished, however that came about, ends its span.
+func TestTraceOfFinish(t *testing.T) {
+	w := runtimetest.New(t)
+	spans, _ := traced(w)
+	rt := w.Runtime()
+	for i, why := range []error{nil, errors.New("the network is down"), &runtime.Denied{}} {
+		run, err := rt.Open(ctx, fmt.Sprint("run-", i), runtime.As(runtimetest.Agent), runtime.Task("complaint", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := run.Finish(ctx, why); !errors.Is(err, why) {
+			t.Error(err)
+		}
+		ended := 0
+		for _, s := range spans.GetSpans() {
+			if strings.HasPrefix(s.Name, "invoke_agent") {
+				ended++
+			}
+		}
+		if ended != i+1 {
+			t.Errorf("after %v: %d of %d spans of runs have ended", why, ended, i+1)
+		}
 	}
 }

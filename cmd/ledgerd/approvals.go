@@ -69,33 +69,21 @@ type question struct {
 type folded struct {
 	state  *checkpoint.State
 	placed map[evidence.ID]evidence.Placed
-	last   evidence.Time
 }
 
-// fold reads a run. Its records were admitted, so that who they say signed them
-// did; a human's teams are those of today.
+// fold reads a run.
 func (t *target) fold(ctx context.Context, run evidence.RunID, g *api.Registry) (*folded, error) {
-	f := &folded{state: checkpoint.New(nil), placed: make(map[evidence.ID]evidence.Placed)}
-	writer := ""
-	for p, err := range t.records(ctx, run) {
-		if err != nil {
-			return nil, err
+	f := &folded{placed: make(map[evidence.ID]evidence.Placed)}
+	beside := func(name string) audit.Signer {
+		by := audit.Signer{Name: name}
+		if a := actorOf(g, name); a != nil {
+			by.Role, by.Teams = a.Role, a.Teams
 		}
-		if b, ok := p.Record.Body.(*evidence.RunOpened); ok {
-			writer = b.Runtime
-		}
-		by := audit.Signer{Name: writer, Role: evidence.RoleRuntime, Hosted: p.Record.Actor != writer}
-		if !p.Record.OnLine() {
-			by = audit.Signer{Name: p.Record.Actor}
-			if a := actorOf(g, p.Record.Actor); a != nil {
-				by.Role, by.Teams = a.Role, a.Teams
-			}
-		}
-		f.state.Apply(p, by)
-		f.placed[p.ID] = p
-		f.last = max(f.last, p.Record.Time)
+		return by
 	}
-	return f, nil
+	var err error
+	f.state, err = checkpoint.Fold(t.records(ctx, run), beside, func(p evidence.Placed) { f.placed[p.ID] = p })
+	return f, err
 }
 
 func actorOf(g *api.Registry, name string) *api.Actor {

@@ -410,7 +410,7 @@ func (h *Host) CloseRun(ctx context.Context, by, key string, c api.CloseRun) (*a
 		if end == evidence.Completed {
 			err = run.Complete(ctx)
 		} else {
-			err = run.EndAs(ctx, end, c.Reason)
+			err = run.End(ctx, end, c.Reason)
 		}
 		if err == nil {
 			state = stateOf(run)

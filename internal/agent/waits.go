@@ -143,23 +143,11 @@ type folded struct {
 	about map[evidence.ID]*evidence.Escalation
 }
 
-// fold reads a run. Its records were admitted, so that who they say signed them did;
-// a human's teams are those of today.
+// fold reads a run.
 func fold(ctx context.Context, l *ledger.Ledger, run evidence.RunID, actors map[string]audit.Signer) (*folded, error) {
-	f := &folded{state: checkpoint.New(nil), asked: make(map[evidence.ID]evidence.Placed), about: make(map[evidence.ID]*evidence.Escalation)}
-	writer := ""
-	for p, err := range l.Run(ctx, run) {
-		if err != nil {
-			return nil, err
-		}
-		if b, ok := p.Record.Body.(*evidence.RunOpened); ok {
-			writer = b.Runtime
-		}
-		by := audit.Signer{Name: writer, Role: evidence.RoleRuntime, Hosted: p.Record.Actor != writer}
-		if !p.Record.OnLine() {
-			by = actors[p.Record.Actor]
-		}
-		f.state.Apply(p, by)
+	f := &folded{asked: make(map[evidence.ID]evidence.Placed), about: make(map[evidence.ID]*evidence.Escalation)}
+	var err error
+	f.state, err = checkpoint.Fold(l.Run(ctx, run), func(name string) audit.Signer { return actors[name] }, func(p evidence.Placed) {
 		switch b := p.Record.Body.(type) {
 		case *evidence.Authorization:
 			if b.Effect == evidence.Escalate {
@@ -170,8 +158,8 @@ func fold(ctx context.Context, l *ledger.Ledger, run evidence.RunID, actors map[
 				f.about[id] = b
 			}
 		}
-	}
-	return f, nil
+	})
+	return f, err
 }
 
 // actorsOf are who could have signed a record beside a line.

@@ -3,11 +3,9 @@ package daemontest
 import (
 	"io"
 	"log/slog"
-	"testing"
 	"time"
 
 	"ledgerd/internal/agent"
-	"ledgerd/internal/server"
 	"ledgerd/runtime"
 )
 
@@ -21,13 +19,4 @@ func (d *Daemon) Host(cfg runtime.Config, idle time.Duration) *agent.Host {
 	h := agent.New(agent.Config{Runtime: rt, Actor: d.Dir.Runtime, Ledger: d.Ledger.Ledger, Idle: idle, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	d.t.Cleanup(h.Close)
 	return h
-}
-
-// NewAgents is New for a daemon that drives runs.
-func NewAgents(t testing.TB, cfg runtime.Config) *Daemon {
-	t.Helper()
-	d := Init(t)
-	h := d.Host(cfg, 0)
-	d.Serve(func(c *server.Config) { c.Agents = h })
-	return d
 }

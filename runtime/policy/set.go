@@ -312,9 +312,6 @@ func ParseDocument(data []byte) (*Set, error) {
 	return s, nil
 }
 
-// IsDocument reports whether data looks like what [ParseDocument] reads.
-func IsDocument(data []byte) bool { return bytes.HasPrefix(data, []byte(documentHead)) }
-
 // Document returns the set's canonical text. It is the same value each time.
 func (s *Set) Document() *runtime.Document { return s.doc }
 
