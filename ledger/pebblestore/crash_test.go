@@ -296,7 +296,7 @@ func TestKillRestartPublishPowerLoss(t *testing.T) {
 // false where there are not so many.
 func killAt(t *testing.T, at int64, syncs bool, kills, unsynced *int) bool {
 	m := newMachine(t)
-	j := tlogtest.NewJournal(nil)
+	dying := tlogtest.NewJournal(nil)
 	reached := make(chan struct{})
 	var p *process
 	var seen atomic.Int64
@@ -319,7 +319,7 @@ func killAt(t *testing.T, at int64, syncs bool, kills, unsynced *int) bool {
 	go func() {
 		defer close(ended)
 		if l, s, err := p.open(t); err == nil {
-			load(l, j, "load", rounds(t))
+			load(l, dying, "load", rounds(t))
 			_ = errors.Join(l.Close(), s.Close())
 		}
 	}()
@@ -329,6 +329,9 @@ func killAt(t *testing.T, at int64, syncs bool, kills, unsynced *int) bool {
 		return false
 	}
 	*kills++
+	// What the dead says from here on nobody hears: its goroutines still run, and
+	// would show heads of its time.
+	j := dying.Prefix(dying.Len())
 	lost := sizeAfter(t, m.powerLoss(0, 1))
 
 	l, s, err := newProcess(m, nil).open(t)
