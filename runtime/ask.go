@@ -272,34 +272,21 @@ func (s *stepper) permitAttempt(ctx context.Context, p *checkpoint.Plan) (*Grant
 // hold sets an attempt's estimate aside, once.
 func (s *stepper) hold(p *checkpoint.Plan) error {
 	at := attemptAt{p.Action.Authorization, p.Action.Attempts + 1}
-	s.mu.Lock()
-	_, held := s.held[at]
-	s.mu.Unlock()
-	if held {
-		return nil
-	}
-	estimate := attemptEstimate(p.Action.Record.Estimate, p.Action.Attempts == 0)
-	if err := s.budget.reserve(estimate, s.rt.cfg.Clock.Now()); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.held[at] = estimate
-	s.mu.Unlock()
-	return nil
+	return s.budget.ask(at, attemptEstimate(p.Action.Record.Estimate, p.Action.Attempts == 0), s.rt.cfg.Clock.Now())
 }
 
-// holdAsked sets aside what attempts may cost that others may be making since
-// before this driver. r.mu is held.
-func (r *Run) holdAsked() {
+// asked returns what attempts may cost that others may be making since before this
+// driver. r.mu is held.
+func (r *Run) asked() map[attemptAt]evidence.Amounts {
+	asked := make(map[attemptAt]evidence.Amounts)
 	for _, name := range r.state.Steps() {
 		p := r.state.Plan(name, r.last)
 		if _, elsewhere := askedBy(p.Ext); !elsewhere || p.Next != checkpoint.Settle || !p.Action.Last.IsZero() {
 			continue
 		}
-		estimate := attemptEstimate(p.Action.Record.Estimate, true)
-		r.budget.hold(estimate)
-		r.held[attemptAt{p.Action.Authorization, 1}] = estimate
+		asked[attemptAt{p.Action.Authorization, 1}] = attemptEstimate(p.Action.Record.Estimate, true)
 	}
+	return asked
 }
 
 // askAgain decides about another attempt, after one that failed or did not run:

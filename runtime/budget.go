@@ -19,14 +19,18 @@ type account struct {
 
 	mu       sync.Mutex
 	spent    evidence.Amounts
-	reserved evidence.Amounts // by attempts under way: what they may cost
+	reserved evidence.Amounts               // by attempts under way: what they may cost
+	asked    map[attemptAt]evidence.Amounts // those of them that others make: see Ask
 }
 
 func newAccount(limits evidence.Amounts, parent *account, spent evidence.Amounts, began time.Time) *account {
 	if spent == nil {
 		spent = make(evidence.Amounts)
 	}
-	return &account{limits: limits, parent: parent, began: began, spent: spent, reserved: make(evidence.Amounts)}
+	return &account{
+		limits: limits, parent: parent, began: began,
+		spent: spent, reserved: make(evidence.Amounts), asked: make(map[attemptAt]evidence.Amounts),
+	}
 }
 
 // BudgetError says that an attempt could cost more than is left.
@@ -79,14 +83,50 @@ func (a *account) reserve(estimate evidence.Amounts, now time.Time) error {
 	return nil
 }
 
-// hold sets an estimate aside whatever is left: of an attempt that was permitted
-// before this driver.
-func (a *account) hold(estimate evidence.Amounts) {
+// ask sets an estimate aside for an attempt that somebody else makes, until it is
+// answered: once, however often it is asked for.
+func (a *account) ask(at attemptAt, estimate evidence.Amounts, now time.Time) error {
+	a.mu.Lock()
+	_, asked := a.asked[at]
+	a.mu.Unlock()
+	if asked {
+		return nil
+	}
+	if err := a.reserve(estimate, now); err != nil {
+		return err
+	}
 	for ; a != nil; a = a.parent {
 		a.mu.Lock()
-		for unit, n := range estimate {
-			a.reserved[unit] += n
+		a.asked[at] = estimate
+		a.mu.Unlock()
+	}
+	return nil
+}
+
+// hold is ask whatever is left: for an attempt that was permitted before this
+// driver.
+func (a *account) hold(at attemptAt, estimate evidence.Amounts) {
+	for ; a != nil; a = a.parent {
+		a.mu.Lock()
+		if _, asked := a.asked[at]; !asked {
+			a.asked[at] = estimate
+			for unit, n := range estimate {
+				a.reserved[unit] += n
+			}
 		}
+		a.mu.Unlock()
+	}
+}
+
+// answered books what an attempt came to that somebody else made.
+func (a *account) answered(at attemptAt, cost evidence.Amounts) {
+	a.mu.Lock()
+	estimate := a.asked[at]
+	a.mu.Unlock()
+	a.book(estimate, cost)
+	for ; a != nil; a = a.parent {
+		a.mu.Lock()
+		delete(a.asked, at)
 		a.mu.Unlock()
 	}
 }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"ledgerd/evidence"
@@ -35,9 +36,10 @@ func (r *Run) descends(from evidence.RunID) bool {
 }
 
 // spentBefore returns what the run, as it was read, and all of its children have
-// spent. Where nobody up the line has a budget, nobody asks.
-func (r *Run) spentBefore(ctx context.Context) (evidence.Amounts, error) {
-	spent := r.state.Run().Spent()
+// spent, and what attempts of theirs may cost that others are making. Where nobody
+// up the line has a budget, nobody asks the children.
+func (r *Run) spentBefore(ctx context.Context) (spent evidence.Amounts, asked map[attemptAt]evidence.Amounts, err error) {
+	spent, asked = r.state.Run().Spent(), r.asked()
 	if spent == nil {
 		spent = make(evidence.Amounts)
 	}
@@ -46,25 +48,26 @@ func (r *Run) spentBefore(ctx context.Context) (evidence.Amounts, error) {
 		limited = limited || len(p.body.Budget) > 0
 	}
 	if !limited {
-		return spent, nil
+		return spent, asked, nil
 	}
 	for id, err := range r.rt.cfg.Ledger.Children(ctx, r.state.Run().Opened) {
 		if err != nil {
-			return nil, fmt.Errorf("run %q: its children: %w", r.key, err)
+			return nil, nil, fmt.Errorf("run %q: its children: %w", r.key, err)
 		}
 		child := &Run{rt: r.rt, id: id, key: string(id), parent: r}
 		if err := child.load(ctx); err != nil {
-			return nil, fmt.Errorf("run %q: a child of it: %w", r.key, err)
+			return nil, nil, fmt.Errorf("run %q: a child of it: %w", r.key, err)
 		}
-		more, err := child.spentBefore(ctx)
+		more, others, err := child.spentBefore(ctx)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for unit, n := range more {
 			spent[unit] += n
 		}
+		maps.Copy(asked, others)
 	}
-	return spent, nil
+	return spent, asked, nil
 }
 
 // leaseLine takes or renews the leases of the run and of those that it is a child

@@ -183,6 +183,51 @@ func TestAskOfAChildWhoseParentWasTaken(t *testing.T) {
 	}
 }
 
+// What a child may yet report is set aside in its parent's budget: once, whoever
+// opened the parent or the child again meanwhile.
+func TestBudgetOverWhatChildrenAsked(t *testing.T) {
+	w := runtimetest.New(t)
+	rt := w.Runtime()
+	limit := runtime.Budget(evidence.Amounts{"tool_calls": 3})
+	ask := func(run *runtime.Run, step string) error {
+		_, err := run.Ask(ctx, runtime.Ask{Step: step, Tool: "own", Action: "do", Input: []byte(`{}`), By: "me"})
+		return err
+	}
+	parent := openAs(t, rt, "parent", limit)
+	child := openAs(t, rt, "child", runtime.Child(parent))
+	if err := ask(child, "asked"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		child.Leave(ctx)
+		child = openAs(t, rt, "child", runtime.Child(parent))
+	}
+	if err := ask(parent, "one"); err != nil {
+		t.Error("the second call of three:", err)
+	}
+	// The process dies; of the next one's runs only the parent is opened.
+	w.Clock.Add(time.Hour)
+	rt = w.Runtime()
+	parent = openAs(t, rt, "parent", limit)
+	if err := ask(parent, "two"); err != nil {
+		t.Error("the third call of three:", err)
+	}
+	if err := ask(parent, "three"); !exceeded(err) {
+		t.Errorf("the fourth call of three, one of which the child may be making: %v", err)
+	}
+	child = openAs(t, rt, "child", runtime.Child(parent))
+	if _, err := child.Report(ctx, runtime.Report{Step: "asked", Attempt: 1, Status: evidence.StatusNotRun}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(parent, "four"); err != nil {
+		t.Error("the third call of three, as the child's was none:", err)
+	}
+	if err := ask(child, "five"); !exceeded(err) {
+		t.Errorf("the fourth call of three: %v", err)
+	}
+	auditLog(w)
+}
+
 // The ledger counts attempts and tool calls, whatever a record says that they cost,
 // while a run is driven as when it is read back.
 func TestCostsAreCountedAsTheAuditDoes(t *testing.T) {

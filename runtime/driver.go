@@ -46,7 +46,7 @@ func Reopen() Option { return func(o *openOptions) { o.again = true } }
 func (rt *Runtime) newRun(key, agent, holder string) *Run {
 	return &Run{
 		rt: rt, id: rt.RunID(key), key: key, agent: agent, holder: holder,
-		begun: make(map[evidence.ID]bool), held: make(map[attemptAt]evidence.Amounts),
+		begun: make(map[evidence.ID]bool),
 	}
 }
 

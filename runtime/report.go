@@ -180,8 +180,7 @@ func (s *stepper) report(ctx context.Context, p *checkpoint.Plan, rep *Report) (
 	placed, err := s.write(ctx, draft{body: body, actor: s.agent, payloads: payloads, ext: s.answerExt(body, failure)})
 	if err == nil {
 		at := attemptAt{p.Action.Authorization, p.Action.Attempts + 1}
-		s.budget.book(s.held[at], audit.AttemptCost(body, p.Action.Attempts == 0))
-		delete(s.held, at)
+		s.budget.answered(at, audit.AttemptCost(body, p.Action.Attempts == 0))
 		delete(s.begun, p.Action.Authorization)
 	}
 	s.mu.Unlock()

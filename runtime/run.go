@@ -43,8 +43,7 @@ type Run struct {
 	lost   error                // why nothing more can be written: the run is somebody else's, or nobody knows
 	body   *evidence.RunOpened
 	opened evidence.Time
-	driven evidence.Object                // ext of the record by which a driver took the run last
-	held   map[attemptAt]evidence.Amounts // set aside for attempts that others make: see Ask
+	driven evidence.Object // ext of the record by which a driver took the run last
 
 	quiet time.Time // until then a driver that is dead may have a call under way: set by Open
 
@@ -203,10 +202,43 @@ func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Ru
 	return r, nil
 }
 
+// takeTries is how often a run is read back because its driver before wrote to it
+// meanwhile: it has no lease any more, and goes on only until it asks for one.
+const takeTries = 8
+
 // take reads the run back, and opens or resumes it.
 func (r *Run) take(ctx context.Context, o *openOptions) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for try := 1; ; try++ {
+		err := r.takeAsRead(ctx, o)
+		if err == nil {
+			break
+		}
+		var lost *RunError
+		if try == takeTries || !errors.As(r.lost, &lost) || lost.Reason != RunTaken {
+			return err
+		}
+		r.lost = nil
+	}
+	spent, asked, err := r.spentBefore(ctx)
+	if err != nil {
+		return err
+	}
+	var parent *account
+	if r.parent != nil {
+		parent = r.parent.budget
+	}
+	r.budget = newAccount(r.body.Budget, parent, spent, r.opened.Std())
+	for at, estimate := range asked {
+		r.budget.hold(at, estimate)
+	}
+	return nil
+}
+
+// takeAsRead reads the run back, and opens or resumes it as it was read. r.mu is
+// held.
+func (r *Run) takeAsRead(ctx context.Context, o *openOptions) error {
 	if err := r.load(ctx); err != nil {
 		return err
 	}
@@ -218,27 +250,12 @@ func (r *Run) take(ctx context.Context, o *openOptions) error {
 	}
 	switch {
 	case r.state.Opened():
-		if err := r.resume(ctx, o); err != nil {
-			return err
-		}
+		return r.resume(ctx, o)
 	case o.again:
 		return fmt.Errorf("run %q (%s): %w", r.key, r.id, ErrNoRun)
 	default:
-		if err := r.open(ctx, o); err != nil {
-			return err
-		}
+		return r.open(ctx, o)
 	}
-	spent, err := r.spentBefore(ctx)
-	if err != nil {
-		return err
-	}
-	var parent *account
-	if r.parent != nil {
-		parent = r.parent.budget
-	}
-	r.budget = newAccount(r.body.Budget, parent, spent, r.opened.Std())
-	r.holdAsked()
-	return nil
 }
 
 // open writes run.opened.
