@@ -13,6 +13,8 @@ type Auditor struct {
 	opts      Options
 	origin    string
 	about     *bundle.About // nil: the whole log
+	trust     *bundle.Trust
+	depth     int // how many bundles this one lies in
 	trusted   *bundle.TrustedLedger
 	registry  *Registry
 	tally     *tally
@@ -36,6 +38,7 @@ type Auditor struct {
 	target    *evidence.Record // of a bundle about a record or an offer
 	elsewhere int              // runs that continue a handoff from another ledger
 
+	given    []*Given // what acceptances rest on, where it was disclosed
 	payloads *disclosures
 	last     *evidence.Record // to which payloads that follow belong
 	lastAt   place
@@ -52,7 +55,7 @@ type acceptance struct {
 // the whole log is audited.
 func New(trust *bundle.Trust, origin string, about *bundle.About, o Options) *Auditor {
 	a := &Auditor{
-		opts: o, origin: origin, about: about, tally: newTally(),
+		opts: o, origin: origin, about: about, trust: trust, tally: newTally(),
 		runs: make(map[evidence.RunID]*Run), known: make(map[[16]byte]struct{}), uses: make(map[evidence.Digest]uint64),
 		offers: make(map[evidence.ID]*offerRecord), accepted: make(map[evidence.ID]*acceptance),
 		accounts: newAccounts(), lastUse: make(map[evidence.Digest]place),

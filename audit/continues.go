@@ -21,6 +21,8 @@ func (a *Auditor) opens(p place, r *Run, rec *evidence.Record, b *evidence.RunOp
 		return []Finding{p.undecidable(RuleHandoff, ReasonNotAccepted, "a bundle that holds the acceptance", "the acceptance that the run continues", "none with the ID %s here", b.Acceptance)}
 	case acc == nil:
 		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "an acceptance before the run", "none with the ID %s", b.Acceptance)}
+	case !acc.body.Acceptance.IsZero():
+		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "an acceptance by an actor of this ledger", "one that another ledger recorded, %s", acc.body.Acceptance).and(acc.id, acc.index)}
 	case acc.body.Opens != rec.Run:
 		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "the run that the acceptance opens, "+string(acc.body.Opens), "%s", rec.Run).and(acc.id, acc.index)}
 	case !sameAgent(acc.rec.Actor, rec.Actor):

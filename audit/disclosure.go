@@ -71,6 +71,7 @@ func (a *Auditor) payload(it *bundle.PayloadItem) error {
 			return err
 		}
 	}
+	given := a.nested(rec, it)
 	opened, err := it.Opened()
 	if err != nil {
 		return err
@@ -88,6 +89,9 @@ func (a *Auditor) payload(it *bundle.PayloadItem) error {
 		return nil
 	}
 	a.payloads.state[it.Commit] = shown
+	if given != nil {
+		a.give(p, rec, given)
+	}
 	if isJSON {
 		a.readable(p, rec, c, data)
 	}
@@ -140,7 +144,7 @@ func shows(rec *evidence.Record, commit evidence.Digest) evidence.Object {
 	return nil
 }
 
-// judged reports whether the payload can bear on a verdict.
+// judged reports whether the payload can bear on a verdict, or on an offer.
 func judged(rec *evidence.Record, commit evidence.Digest) bool {
 	is := func(c *evidence.Commitment) bool { return c != nil && c.Commit == commit }
 	switch b := rec.Body.(type) {
@@ -156,6 +160,8 @@ func judged(rec *evidence.Record, commit evidence.Digest) bool {
 		return is(b.Output)
 	case *evidence.Verdict:
 		return is(&b.Document)
+	case *evidence.HandoffOffered:
+		return is(b.Artifact) || is(b.Note)
 	case *evidence.Claim:
 		for i := range b.Statements {
 			if slices.ContainsFunc(b.Statements[i].Assertions, func(x evidence.Assertion) bool { return is(x.Expect) }) {

@@ -35,6 +35,7 @@ const (
 	ReasonOutOfScope      Reason = "out_of_scope"      //
 	ReasonExpired         Reason = "expired"           //
 	ReasonWidened         Reason = "scope_widened"     //
+	ReasonGiven           Reason = "given"             // what was accepted does not hold up
 	ReasonSuspect         Reason = "suspect_key"       // the registry says that the key was in the wrong hands
 	ReasonForm            Reason = "form"              // an entry that is no record
 	ReasonHead            Reason = "tree_head"         // not signed by the log, or by too few witnesses

@@ -27,7 +27,7 @@ func (a *Auditor) Report() *Report {
 	a.countPayloads()
 	r.Rules = a.tally.results(a.asEnforced)
 	r.Scope = a.scope
-	r.Equivocation = a.equivoc
+	r.Equivocation, r.Given = a.equivoc, a.given
 	return r
 }
 

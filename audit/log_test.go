@@ -228,12 +228,14 @@ func TestOnlyTheLogDecides(t *testing.T) {
 			for range 2 {
 				w.Append(&evidence.Record{Actor: audittest.Agent, Body: &evidence.HandoffAccepted{
 					Offer: evidence.ID{1}, Origin: "ledger.example/giver", Opens: "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11", Head: evidence.HeadRef{Size: 9, Root: evidence.Digest{1}},
+					Bundle: withheldBundle,
 				}}, audittest.Runtime)
 			}
 		}, audit.RuleHandoff, audit.ReasonUsed},
 		"one acceptance opening two runs": {func(w *audittest.World) {
 			a := w.Append(&evidence.Record{Actor: audittest.Agent, Body: &evidence.HandoffAccepted{
 				Offer: evidence.ID{1}, Origin: "ledger.example/giver", Opens: "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11", Head: evidence.HeadRef{Size: 9, Root: evidence.Digest{1}},
+				Bundle: withheldBundle,
 			}}, audittest.Runtime)
 			for i := range 2 {
 				w.Open(func(rec *evidence.Record, b *evidence.RunOpened) {

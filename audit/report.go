@@ -30,6 +30,7 @@ type Report struct {
 	Asked    []Answer     // one for each thing that the options ask for
 	Scope    Scope
 	Verdicts []Judged // what this audit itself decided about claims and contracts
+	Given    []*Given // what acceptances of handoffs rest on, where it was disclosed
 	// Equivocation holds pairs of signed tree heads that cannot both be true.
 	Equivocation [][2][]byte
 }

@@ -27,6 +27,9 @@ type scene struct {
 	claim evidence.Placed
 }
 
+// withheldBundle is what an acceptance commits to, in worlds that do not look at it.
+var withheldBundle = (&evidence.Payload{Media: bundle.Media, Data: []byte("withheld")}).Commitment()
+
 // play writes the scene. mutate sees every record before it is signed.
 func play(t testing.TB, mutate func(rec *evidence.Record)) *scene {
 	w := audittest.New(t)
@@ -42,6 +45,7 @@ func play(t testing.TB, mutate func(rec *evidence.Record)) *scene {
 	id := evidence.RunID("run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11")
 	accepted := w.Append(&evidence.Record{Actor: audittest.Agent, Body: &evidence.HandoffAccepted{
 		Offer: offer.ID, Origin: w.Origin, Opens: id, Head: evidence.HeadRef{Size: int64(len(w.Placed)), Root: evidence.Digest(w.Root(len(w.Placed)))},
+		Bundle: withheldBundle,
 	}}, audittest.Runtime)
 	r := w.Open(func(rec *evidence.Record, b *evidence.RunOpened) {
 		rec.Run, b.Subject, b.Acceptance = id, "ticket-1", accepted.ID

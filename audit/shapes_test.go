@@ -44,7 +44,7 @@ func TestOfferBundle(t *testing.T) {
 		parent.Do("lookup", `{}`)
 		first := parent.Line(&evidence.HandoffOffered{To: to, Task: "x", Scope: []evidence.ScopeEntry{{Action: "refund", Resource: "order/*"}}, Expires: w.Clock + 3_600_000, HeadMaxAge: 60})
 		id := evidence.RunID("run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11")
-		accepted := w.Append(&evidence.Record{Actor: audittest.Agent, Body: &evidence.HandoffAccepted{Offer: first.ID, Origin: w.Origin, Opens: id, Head: evidence.HeadRef{Size: 9, Root: evidence.Digest{1}}}}, audittest.Runtime)
+		accepted := w.Append(&evidence.Record{Actor: audittest.Agent, Body: &evidence.HandoffAccepted{Offer: first.ID, Origin: w.Origin, Opens: id, Head: evidence.HeadRef{Size: 9, Root: evidence.Digest{1}}, Bundle: withheldBundle}}, audittest.Runtime)
 		r := w.Open(func(rec *evidence.Record, b *evidence.RunOpened) { rec.Run, b.Acceptance = id, accepted.ID })
 		to.Origin = "ledger.example/next"
 		offer := r.Line(&evidence.HandoffOffered{To: to, Task: "y", Scope: scope, Expires: w.Clock + 3_600_000, HeadMaxAge: 60, Parent: accepted.ID})

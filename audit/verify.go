@@ -14,12 +14,25 @@ import (
 // malformed (a *[bundle.FormatError]), which proves nothing, or that it could not
 // be read. What is proven wrong stands in the report.
 func VerifyBundle(r io.Reader, trust *bundle.Trust, o Options) (*Report, error) {
+	_, report, err := auditBundle(r, trust, o, 0)
+	return report, err
+}
+
+// auditBundle is VerifyBundle of a bundle that lies so deep in others.
+func auditBundle(r io.Reader, trust *bundle.Trust, o Options, depth int) (*Auditor, *Report, error) {
 	br := bundle.NewReader(r)
 	h, err := br.Header()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	a := New(trust, h.Origin, &h.About, o)
+	a.depth = depth
+	report, err := a.stream(br)
+	return a, report, err
+}
+
+// stream audits what comes after the header.
+func (a *Auditor) stream(br *bundle.Reader) (*Report, error) {
 	var sizes []uint64
 	for {
 		item, err := br.Next()

@@ -11,6 +11,9 @@ import (
 // Version is the version of the bundle format that this package reads and writes.
 const Version = "v1"
 
+// Media is the media type of a bundle.
+const Media = "application/vnd.ledgerd.bundle+jsonl"
+
 // A Header is the first line of a bundle. It says what the bundle means to be
 // about, which a verifier compares with what it is asked for and with what the
 // records say.

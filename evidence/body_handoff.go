@@ -55,12 +55,17 @@ func (e *ScopeEntry) check(c *checker) {
 	c.identifier("resource", e.Resource)
 }
 
-// HandoffAccepted is recorded by the receiver and belongs to no run.
+// HandoffAccepted is recorded by the receiver and belongs to no run. Where the
+// giver has a ledger of its own, that records the acceptance in turn, with
+// Acceptance.
 type HandoffAccepted struct {
-	Offer  ID      `json:"offer"`
-	Origin string  `json:"origin"` // the giver's ledger
-	Opens  RunID   `json:"opens"`  // the run that continues the work
-	Head   HeadRef `json:"head"`   // the giver's tree head that the bundle was verified under
+	Offer  ID         `json:"offer"`
+	Origin string     `json:"origin"` // of the other ledger: the giver's; with Acceptance, the receiver's
+	Opens  RunID      `json:"opens"`  // the run that continues the work
+	Head   HeadRef    `json:"head"`   // the other ledger's tree head that the bundle was verified under
+	Bundle Commitment `json:"bundle"` // what was verified: the bundle about the offer; with Acceptance, about that
+	// Acceptance is what the receiver recorded. It opens no run of this ledger.
+	Acceptance ID `json:"acceptance,omitzero"`
 }
 
 func (*HandoffAccepted) Kind() Kind { return KindHandoffAccepted }
@@ -72,6 +77,7 @@ func (b *HandoffAccepted) check(c *checker) {
 		c.fail("opens", "%v", err)
 	}
 	c.in("head", b.Head.check)
+	c.commitment("bundle", &b.Bundle)
 }
 
 // HeadRef is the size and root of some log.

@@ -53,6 +53,8 @@ func (r *Record) Commitments() []Commitment {
 		add(b.Text)
 	case *HandoffOffered:
 		add(b.Artifact, b.Note)
+	case *HandoffAccepted:
+		add(&b.Bundle)
 	case *HandoffRejected:
 		add(b.Proof)
 	case *RunClosed:

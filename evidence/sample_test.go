@@ -201,7 +201,12 @@ func samples(tb testing.TB) []sample {
 	offer.Parent = testID("acceptance")
 	add("full", "agent", "support-agent-01", true, &offer)
 
-	add("least", "warehouse", "warehouse-agent", false, &HandoffAccepted{Offer: testID("offer"), Origin: testOrigin, Opens: testRun, Head: head})
+	add("least", "warehouse", "warehouse-agent", false, &HandoffAccepted{
+		Offer: testID("offer"), Origin: testOrigin, Opens: testRun, Head: head, Bundle: *commitText("the bundle about the offer"),
+	})
+	add("full", "warehouse", "warehouse-agent", false, &HandoffAccepted{
+		Offer: testID("offer"), Origin: testOrigin, Opens: testRun, Head: head, Bundle: *commitText("the bundle about the acceptance"), Acceptance: testID("acceptance"),
+	})
 	add("least", "warehouse", "warehouse-agent", false, &HandoffRejected{Offer: testID("offer"), Origin: testOrigin, Reason: "expired"})
 	add("full", "warehouse", "warehouse-agent", false, &HandoffRejected{
 		Offer: testID("offer"), Origin: testOrigin, Reason: "equivocation", Proof: commitText("two tree heads"),

@@ -443,7 +443,8 @@ func TestAcceptOnce(t *testing.T) {
 			Origin: origin, Kind: evidence.KindHandoffAccepted, Actor: "agent-own", Time: w.clock.time(), Registry: &n,
 			Body: &evidence.HandoffAccepted{
 				Offer: offer, Origin: "ledger.example/giver", Opens: runID(1000 + i),
-				Head: evidence.HeadRef{Size: 7, Root: evidence.Digest(evidence.IDOf([]byte("root")))},
+				Head:   evidence.HeadRef{Size: 7, Root: evidence.Digest(evidence.IDOf([]byte("root")))},
+				Bundle: (&evidence.Payload{Media: "application/octet-stream", Data: []byte("a bundle")}).Commitment(),
 			},
 		}, agentKey)
 	}

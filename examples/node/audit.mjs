@@ -2,7 +2,7 @@
 import { sha256 } from './encoding.mjs';
 import { parse, Refused } from './ijson.mjs';
 import { judge } from './judge.mjs';
-import { notIncluded } from './files.mjs';
+import { notIncluded, parseBundle } from './files.mjs';
 import { parseEntry, verify } from './record.mjs';
 import { Registry } from './registry.mjs';
 import { Report, rules } from './report.mjs';
@@ -46,7 +46,7 @@ function undecided(report, r) {
   return false;
 }
 
-export function auditBundle(bundle, ledgers, asked = {}) {
+export function auditBundle(bundle, ledgers, asked = {}, depth = 0) {
   const report = new Report();
   const ledger = ledgers.get(bundle.origin);
   const other = bundle.heads.some((h) => h.origin !== bundle.origin);
@@ -80,6 +80,7 @@ export function auditBundle(bundle, ledgers, asked = {}) {
     records.push(r);
     registry.take(r);
     if (r.place !== 'registry') runs.take(r);
+    if (r.kind === 'handoff.accepted' && payloads.has(r.body.bundle.commit)) given(r, payloads.get(r.body.bundle.commit), ledgers, runs, report, depth + 1);
   }
   report.ask('registry', registry.root !== undefined, 'wrong_entry_0');
   for (const r of records) {
@@ -93,7 +94,34 @@ export function auditBundle(bundle, ledgers, asked = {}) {
   verdicts(runs, payloads, ledger, bundle.about, report);
   report.notEnforced = runs.notEnforced;
   about(bundle, runs, records, payloads, asked, report);
+  report.records = records;
   return report;
+}
+
+/** the bundle that an acceptance rests on, which lies in this one. */
+function given(r, bytes, ledgers, runs, report, depth) {
+  const ask = (ok, found) => report.ask('handoff', ok, 'given', r, found);
+  const { origin, acceptance, offer, opens, head } = r.body;
+  const about = acceptance ?? offer;
+  let inner;
+  try {
+    inner = parseBundle(bytes);
+  } catch (e) {
+    if (!(e instanceof Refused)) throw e;
+    ask(false, e.message);
+    return;
+  }
+  if (!ask(depth <= 32, 'handoffs in a row')) return;
+  const of = auditBundle(inner, ledgers, {}, depth);
+  const record = of.records?.find((x) => x.id === about);
+  if (record && acceptance === undefined && inner.origin === origin) runs.byID.set(offer, record);
+  if (!ask(inner.origin === origin && inner.about.record === about, 'a bundle about something else')) return;
+  if (!ask(of.outcome() !== 1, of.findings.find((f) => f.status === 'broken')?.found)) return;
+  if (of.head && !ask(Number(of.head.size) === head.size && of.head.root.toString('base64url') === head.root, 'another tree head')) return;
+  if (of.outcome() === 2) report.undecidable('handoff', 'given', r);
+  else if (ask(record?.kind === (acceptance === undefined ? 'handoff.offered' : 'handoff.accepted'), record?.kind) && acceptance !== undefined) {
+    ask(record.body.offer === offer && record.body.opens === opens, 'another acceptance');
+  }
 }
 
 /**
@@ -117,6 +145,7 @@ function heads(bundle, ledgers, report) {
       report.ask('consistency', found?.equals(head.root), 'not_extended');
     }
     before = head;
+    if (answer === 'accepted') report.head = head;
   }
   return answers.some((a) => a.signed || a.answer === 'broken');
 }

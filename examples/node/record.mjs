@@ -75,7 +75,7 @@ export const kinds = {
     'to! recipient', 'task! identifier', 'scope! [scope entry]', 'artifact commitment', 'evidence [evidence ID]',
     'note commitment', 'expires! time', 'head_max_age_s! ≥1', 'parent evidence ID') },
   'handoff.accepted': { place: outside, signer: 'agent', registry: true, body: table(
-    'offer! evidence ID', 'origin! origin', 'opens! run ID', 'head! tree head') },
+    'offer! evidence ID', 'origin! origin', 'opens! run ID', 'head! tree head', 'bundle! commitment', 'acceptance evidence ID') },
   'handoff.rejected': { place: outside, signer: 'agent', registry: true, body: table(
     'offer! evidence ID', 'origin! origin', 'reason! identifier', 'proof commitment') },
   'run.closed': { place: line, signer: 'runtime', registry: true, body: table(

@@ -76,7 +76,7 @@ export class Runs {
       this.report.undecidable('handoff', 'not in the bundle', r, id);
       return;
     }
-    if (!ask(a.kind === 'handoff.accepted' && a.body.opens === r.run && a.actor === r.actor, 'not_accepted', id)) return;
+    if (!ask(a.kind === 'handoff.accepted' && a.body.acceptance === undefined && a.body.opens === r.run && a.actor === r.actor, 'not_accepted', id)) return;
     const offer = this.byID.get(a.body.offer);
     if (!offer) this.report.undecidable('handoff', 'not in the bundle', r, a.body.offer);
     else {

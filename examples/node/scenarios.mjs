@@ -433,16 +433,21 @@ await scenario('a dear child', async (r) => {
   made['the dear child'] = { run: child.run };
 });
 
-const handoff = (name, { offered = {}, opens, expires = 60000, act, accept = true }) => scenario(name, async (r) => {
+const handoff = (name, { offered = {}, opens, expires = 60000, act, accept = true, before, forged, wrongSize = 0 }) => scenario(name, async (r) => {
   await r.open('sends');
+  await before?.(r);
   const offer = await r.add('handoff.offered', {
     to: { origin: registry.origin, actor: 'support', key: key.kid }, task: 't', scope: [{ action: 'send', resource: 'a*' }], expires: new Date(Date.now() + expires).toISOString(),
     head_max_age_s: 60, ...offered,
   });
   await r.end();
   const next = new Scenario(client, registry, { key, actor: 'support' });
-  const head = { size: 1, root: Buffer.alloc(32, 3).toString('base64url') };
-  const acceptance = accept ? await next.add('handoff.accepted', { offer, origin: registry.origin, opens: opens ?? next.run, head }) : undefined;
+  // What is accepted is the giver's bundle, under the head that it has; or not.
+  const bytes = forged ?? Buffer.from(await (await client.request('GET', `/v1/bundles?offer=${offer}`)).arrayBuffer());
+  const note = forged ? ['', '1', Buffer.alloc(32, 3).toString('base64')] : JSON.parse(bytes.toString().split('\n')[1]).head.split('\n');
+  const head = { size: Number(note[1]) + wrongSize, root: Buffer.from(note[2], 'base64').toString('base64url') };
+  const bundle = await client.put(bytes, 'application/vnd.ledgerd.bundle+jsonl');
+  const acceptance = accept ? await next.add('handoff.accepted', { offer, origin: registry.origin, opens: opens ?? next.run, head, bundle }) : undefined;
   await next.open('sends', { acceptance });
   await act?.(next, offer, acceptance);
   await next.end();
@@ -463,6 +468,10 @@ const on = (scope, parent) => async (r, _, acceptance) => r.add('handoff.offered
 });
 await handoff('handed on', { act: on([{ action: 'send', resource: 'ab*' }], true) });
 await handoff('handed on wider', { act: on([{ action: 'send', resource: '*' }], true) });
+await handoff('given as no bundle', { forged: 'trust me', act: doing('send', 'ada') });
+await handoff('given under another head', { wrongSize: 1, act: doing('send', 'ada') });
+await handoff('given in doubt', { before: (r) => r.allow('send', { resource: 'ada' }), act: doing('send', 'ada') });
+await handoff('given after what was not allowed', { before: async (r) => r.execute(await r.allow('send', { effect: 'deny' }), 'send', {}), act: doing('send', 'ada') });
 await handoff('handed on without parent', { act: on([{ action: 'send', resource: 'ab*' }], false) });
 
 console.log(JSON.stringify(made));

@@ -8,6 +8,8 @@
 // never as JSON that somebody would have to sign again.
 package api
 
+import "ledgerd/bundle"
+
 // Paths of version 1. What stands in braces is replaced.
 const (
 	PathRecords     = "/v1/records"
@@ -48,7 +50,7 @@ const (
 	MediaProblem   = "application/problem+json" // RFC 9457
 	MediaEvents    = "text/event-stream"
 	// MediaBundle is a bundle: one JSON object a line, docs/bundle-format.md.
-	MediaBundle = "application/vnd.ledgerd.bundle+jsonl"
+	MediaBundle = bundle.Media
 	// MediaText is what C2SP wants for tree heads, and what receipts are.
 	MediaText  = "text/plain; charset=utf-8"
 	MediaBytes = "application/octet-stream"
