@@ -35,8 +35,9 @@ type Auditor struct {
 	accepted  map[evidence.ID]*acceptance
 	accounts  accounts
 	lastUse   map[evidence.Digest]place
-	target    *evidence.Record // of a bundle about a record or an offer
-	elsewhere int              // runs that continue a handoff from another ledger
+	target    *evidence.Record                 // of a bundle about a record or an offer
+	records   map[evidence.ID]*evidence.Record // attributed, of runs; in a bundle about an offer
+	elsewhere int                              // runs that continue a handoff from another ledger
 
 	given    []*Given // what acceptances rest on, where it was disclosed
 	payloads *disclosures
@@ -197,13 +198,19 @@ func (a *Auditor) record(p place, rec *evidence.Record, by Signer) {
 		a.accepted[p.id] = &acceptance{p, rec, b, by}
 		return
 	case *evidence.HandoffOffered:
-		a.offers[p.id] = &offerRecord{p, b, rec}
+		a.offers[p.id] = &offerRecord{p, b, rec, by}
 	}
 	if rec.Run == "" {
 		return
 	}
 	if a.aside(rec.Run) {
 		return
+	}
+	if a.about != nil && a.about.Kind == bundle.AboutOffer {
+		if a.records == nil {
+			a.records = make(map[evidence.ID]*evidence.Record)
+		}
+		a.records[p.id] = rec
 	}
 	a.inRun(p, rec, by)
 }

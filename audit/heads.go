@@ -104,7 +104,7 @@ func (a *Auditor) cover(roots map[uint64]tlog.Hash) {
 				lacks = h.lacks
 			}
 			if h.lacks == nil || !accepted {
-				a.scope.Size, a.scope.Root, a.scope.Witnesses = h.Size, h.Root, h.Witnesses
+				a.scope.Size, a.scope.Root, a.scope.Witnesses, a.scope.Cosigned = h.Size, h.Root, h.Witnesses, h.Cosigned
 			}
 			accepted = accepted || h.lacks == nil
 		}

@@ -71,6 +71,7 @@ type Scope struct {
 	Root       tlog.Hash
 	Witnesses  []string      // who cosigned it
 	Heads      int           // tree heads seen
+	Cosigned   evidence.Time // oldest cosignature on the largest; 0: none
 	From, To   evidence.Time // of the first and last record
 	Records    uint64
 	Runs       int // that it holds records of

@@ -19,6 +19,7 @@ type offerRecord struct {
 	place
 	body *evidence.HandoffOffered
 	rec  *evidence.Record
+	by   Signer
 }
 
 // Within reports whether a scope permits an action on a resource. An entry's

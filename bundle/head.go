@@ -14,6 +14,7 @@ import (
 	"filippo.io/edwards25519"
 	"golang.org/x/mod/sumdb/note"
 
+	"ledgerd/evidence"
 	"ledgerd/ledger/tlog"
 )
 
@@ -34,6 +35,9 @@ type Head struct {
 	Root      tlog.Hash // RFC 6962 root of the tree of that size
 	Note      []byte    // the signed note as read
 	Witnesses []string  // names, from the policy, of those who cosigned
+	// Cosigned is the oldest time at which one of them did; zero where none did.
+	// Nobody else dates a tree head.
+	Cosigned evidence.Time
 }
 
 // OpenHead verifies a tree head, a signed note in the format of
@@ -77,8 +81,11 @@ func (l *TrustedLedger) OpenHead(signed []byte) (*Head, error) {
 	head := &Head{Ledger: l, Size: h.Size, Root: h.Root, Note: signed}
 	cosigned := make(map[string]bool)
 	for _, w := range p.witnesses {
-		if un.cosignedBy(w) {
+		if at, ok := un.cosignedBy(w); ok {
 			cosigned[w.name] = true
+			if at != 0 && (head.Cosigned == 0 || at < head.Cosigned) {
+				head.Cosigned = at
+			}
 			head.Witnesses = append(head.Witnesses, w.name)
 		}
 	}
@@ -190,15 +197,33 @@ func (un *unverifiedNote) onlyBy(ws []witness) bool {
 	return true
 }
 
-// cosignedBy says whether w's cosignature verifies. However often it stands
-// there, it is one witness; one that does not verify is as good as none.
-func (un *unverifiedNote) cosignedBy(w witness) bool {
+// cosignedBy says whether w's cosignature verifies, and the time that it bears.
+// However often it stands there, it is one witness; one that does not verify is as
+// good as none.
+func (un *unverifiedNote) cosignedBy(w witness) (at evidence.Time, ok bool) {
 	for _, s := range un.signers {
 		if s.is(w) {
-			return !weakR(s.sig) && w.Verify([]byte(un.text), s.sig)
+			if weakR(s.sig) || !w.Verify([]byte(un.text), s.sig) {
+				return 0, false
+			}
+			return cosignedAt(s.sig), true
 		}
 	}
-	return false
+	return 0, false
+}
+
+// cosignedAt is the time of a cosignature (https://c2sp.org/tlog-cosignature):
+// seconds since 1970 in its first 8 bytes. What is too large for a time of ours is
+// none.
+func cosignedAt(sig []byte) evidence.Time {
+	if len(sig) < 8 {
+		return 0
+	}
+	s := binary.BigEndian.Uint64(sig)
+	if s > 1<<40 {
+		return 0
+	}
+	return evidence.Time(s * 1000)
 }
 
 // weakR says whether an Ed25519 cosignature (8 bytes of time, then the

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,11 @@ type ExportOptions struct {
 	// exported is the least contiguous range that has all records of that time.
 	FromTime, ToTime evidence.Time
 
+	// Heads are tree heads that this log signed before, as signed notes: with them
+	// in it, the bundle proves that the newest one extends them. One that the log
+	// does not extend is an error.
+	Heads [][]byte
+
 	// Hide says which payloads are withheld. It is asked for each commitment
 	// that stands in a record. nil: none is. Records are never withheld.
 	Hide func(*evidence.Record, evidence.Commitment) bool
@@ -53,9 +59,15 @@ func (l *Ledger) Export(ctx context.Context, w io.Writer, o ExportOptions) error
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
+	before, err := l.headsBefore(ctx, o.Heads, head.Size)
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
 	b := bundle.NewWriter(w, header, func(lo, hi uint64) (tlog.Hash, error) { return l.log.RangeRoot(ctx, lo, hi) })
-	if err := b.Head(head.Note); err != nil {
-		return err
+	for _, h := range append(before, head) {
+		if err := b.Head(h.Note); err != nil {
+			return err
+		}
 	}
 	for index, err := range e.indexes() {
 		if err != nil {
@@ -66,6 +78,35 @@ func (l *Ledger) Export(ctx context.Context, w io.Writer, o ExportOptions) error
 		}
 	}
 	return b.Close()
+}
+
+// headsBefore verifies earlier tree heads of this log, and returns those that are
+// smaller than the newest, the smallest first, each size once.
+func (l *Ledger) headsBefore(ctx context.Context, notes [][]byte, size uint64) ([]*tlog.SignedHead, error) {
+	var heads []*tlog.SignedHead
+	for _, note := range notes {
+		h, err := tlog.ParseHead(note, l.verifier)
+		if err != nil {
+			return nil, fmt.Errorf("an earlier tree head: %w", err)
+		}
+		if h.Size > size {
+			return nil, fmt.Errorf("an earlier tree head: expected a size of at most %d, found %d: this log is older than that head, or another", size, h.Size)
+		}
+		root := tlog.EmptyRoot
+		if h.Size > 0 {
+			if root, err = l.log.RangeRoot(ctx, 0, h.Size); err != nil {
+				return nil, err
+			}
+		}
+		if root != h.Root {
+			return nil, fmt.Errorf("an earlier tree head of size %d: expected the root %s, found %s: keep it, for this log signed both", h.Size, root, h.Root)
+		}
+		if h.Size > 0 && h.Size < size {
+			heads = append(heads, h)
+		}
+	}
+	slices.SortFunc(heads, func(a, b *tlog.SignedHead) int { return cmp.Compare(a.Size, b.Size) })
+	return slices.CompactFunc(heads, func(a, b *tlog.SignedHead) bool { return a.Size == b.Size }), nil
 }
 
 // An export gathers what a bundle holds: single records, and one range.

@@ -230,6 +230,9 @@ func (s *stepper) draftAuthorization(ctx context.Context, p *checkpoint.Plan) (*
 
 // permit asks the permitter. What it cannot decide, it denies.
 func (s *stepper) permit(ctx context.Context, approved bool) Permission {
+	if s.outOfScope(s.reg.spec.Action, s.action.Resource) != nil {
+		return Permission{Effect: evidence.Deny, Mode: evidence.Enforce, Policies: []string{ScopePolicy}}
+	}
 	b := s.body
 	p, err := s.rt.cfg.Permit.Permit(ctx, &PermissionRequest{
 		Principal: s.agent, Action: s.reg.spec.Action, Resource: s.action.Resource, Tool: s.reg.spec.Name, Step: s.action.Step, Input: s.input,

@@ -13,6 +13,7 @@ import (
 	"ledgerd/audit"
 	"ledgerd/checkpoint"
 	"ledgerd/evidence"
+	"ledgerd/handoff"
 	"ledgerd/ledger"
 	"ledgerd/ledger/tlog"
 )
@@ -21,12 +22,13 @@ import (
 // goroutine: records are written one at a time, tools and models work side by
 // side.
 type Run struct {
-	rt     *Runtime
-	id     evidence.RunID
-	key    string
-	agent  string // who acts
-	holder string // of the lease
-	parent *Run   // whose budget this one spends, too; nil: none
+	rt       *Runtime
+	id       evidence.RunID
+	key      string
+	agent    string            // who acts
+	holder   string            // of the lease
+	parent   *Run              // whose budget this one spends, too; nil: none
+	accepted *handoff.Accepted // what the run continues; nil: nothing
 
 	span  *span             // from Open to Close; nil: nothing is traced
 	outer trace.SpanContext // that of who called Open
@@ -106,6 +108,7 @@ type openOptions struct {
 	input                           []byte
 	budget                          evidence.Amounts
 	parent                          *Run
+	accepted                        *handoff.Accepted
 	takeOver, again                 bool
 	driver                          string
 	dead                            func(driver string) bool
@@ -180,6 +183,8 @@ func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Ru
 		return nil, fmt.Errorf("run %q: its input: %w", key, o.err)
 	case !o.again && (o.agent == "" || o.task == ""):
 		return nil, fmt.Errorf("run %q: want runtime.As(agent) and runtime.Task(name, input)", key)
+	case o.accepted != nil && (o.accepted.Opens() != r.id || o.accepted.Agent() != o.agent && !o.again):
+		return nil, fmt.Errorf("run %q: want the run of %s that was accepted for, %s, found %s of %s", key, o.accepted.Agent(), o.accepted.Opens(), r.id, o.agent)
 	case r.parent != nil && (r.parent.rt != rt || r.parent.descends(r.id)):
 		return nil, fmt.Errorf("run %q: want as parent another run of the same runtime, found %q", key, r.parent.key)
 	}
@@ -220,6 +225,9 @@ func (r *Run) take(ctx context.Context, o *openOptions) error {
 			return err
 		}
 		r.lost = nil
+	}
+	if err := r.continues(ctx, o); err != nil {
+		return err
 	}
 	spent, asked, err := r.spentBefore(ctx)
 	if err != nil {
@@ -262,6 +270,7 @@ func (r *Run) takeAsRead(ctx context.Context, o *openOptions) error {
 func (r *Run) open(ctx context.Context, o *openOptions) error {
 	body := &evidence.RunOpened{
 		Principal: o.principal, Subject: o.subject, Task: o.task, Budget: o.budget, Runtime: r.rt.cfg.Actor, Parent: o.parent.openedBy(),
+		Acceptance: acceptanceOf(o.accepted),
 	}
 	var payloads []evidence.Payload
 	keep := r.rt.sealInto(&payloads)
@@ -336,6 +345,8 @@ func (r *Run) same(ctx context.Context, o *openOptions) error {
 			b.Task, b.Subject, b.Principal, o.task, o.subject, o.principal)
 	case b.Parent != o.parent.openedBy():
 		return r.fail(RunChanged, "it was opened as a child of %s, and not of %s", orNone(b.Parent), orNone(o.parent.openedBy()))
+	case o.accepted != nil && b.Acceptance != o.accepted.ID():
+		return r.fail(RunChanged, "it was opened to continue %s, and not %s", orNone(b.Acceptance), o.accepted.ID())
 	case (b.Input == nil) != (o.input == nil):
 		return r.fail(RunChanged, "it was opened %s an input", map[bool]string{true: "without", false: "with"}[b.Input == nil])
 	}

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"ledgerd/evidence"
+	"ledgerd/handoff"
 )
 
 // Config says what a Runtime works with. Ledger, Origin, Actor, Key and Permit
@@ -35,6 +36,9 @@ type Config struct {
 	// input, as the operator has it; nil, or a nil contract: none. An agent has
 	// no say in it.
 	Contracts func(task string, input []byte) (*Contract, error)
+	// Handoffs reads back what runs continue that are opened again without
+	// [Continues], whichever agent accepted it; nil: such runs are not.
+	Handoffs *handoff.Party
 	// Notify tells humans that something waits for them. It must not block; what
 	// it says is not evidence. It may be nil.
 	Notify func(Notice)

@@ -24,7 +24,9 @@ import (
 	"time"
 
 	"ledgerd/audit"
+	"ledgerd/bundle"
 	"ledgerd/evidence"
+	"ledgerd/handoff"
 	"ledgerd/ledger"
 	"ledgerd/ledger/pebblestore"
 	"ledgerd/ledger/tlog"
@@ -43,6 +45,7 @@ const (
 // World is a ledger in memory with a runtime, an agent and a human.
 type World struct {
 	testing.TB
+	Origin string // of the ledger
 	Ledger *ledger.Ledger
 	Clock  *Clock
 	// Permit is what runtimes ask; it allows everything unless a test sets it.
@@ -56,21 +59,25 @@ type World struct {
 }
 
 // New makes a world. It ends with the test.
-func New(t testing.TB) *World {
+func New(t testing.TB) *World { return Named(t, Origin) }
+
+// Named makes a world whose ledger has another name: two of them are two
+// organisations.
+func Named(t testing.TB, origin string) *World {
 	t.Helper()
-	w := &World{TB: t, Clock: NewClock(), root: newKey(t), runtime: newKey(t), user: newKey(t), Permit: AllowAll}
+	w := &World{TB: t, Origin: origin, Clock: NewClock(), root: newKey(t), runtime: newKey(t), user: newKey(t), Permit: AllowAll}
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	w.must(err)
-	signer, err := tlog.NewSigner(Origin, private)
+	signer, err := tlog.NewSigner(origin, private)
 	w.must(err)
-	w.vkey, err = tlog.VerifierKey(Origin, public)
+	w.vkey, err = tlog.VerifierKey(origin, public)
 	w.must(err)
 	w.store, err = pebblestore.OpenMemory()
 	w.must(err)
 	vault, err := ledger.OpenVaultOn(newMemoryFS(), "payloads", 0)
 	w.must(err)
 	now := evidence.TimeOf(w.Clock.Now())
-	g := ledger.Genesis{Origin: Origin, RootKeys: []evidence.JWK{w.root.Public().JWK()}, Time: now}
+	g := ledger.Genesis{Origin: origin, RootKeys: []evidence.JWK{w.root.Public().JWK()}, Time: now}
 	entry, err := evidence.Sign(g.Entry0(), w.root)
 	w.must(err)
 	cfg := ledger.Config{Signer: signer, VerifierKey: w.vkey, Runtime: w.runtime, RuntimeActor: Runtime, Clock: w.Clock.Now}
@@ -136,7 +143,7 @@ var AllowAll = runtime.PermitterFunc(func(context.Context, *runtime.PermissionRe
 func (w *World) Runtime(tools ...runtime.Tool) *runtime.Runtime {
 	w.Helper()
 	cfg := runtime.Config{
-		Ledger: runtime.Embedded{Ledger: w.Ledger}, Origin: Origin, Actor: Runtime, Key: w.runtime,
+		Ledger: runtime.Embedded{Ledger: w.Ledger}, Origin: w.Origin, Actor: Runtime, Key: w.runtime,
 		Permit: w.Permit, Tools: tools, Clock: w.Clock,
 	}
 	if w.Config != nil {
@@ -145,6 +152,21 @@ func (w *World) Runtime(tools ...runtime.Tool) *runtime.Runtime {
 	rt, err := runtime.New(cfg)
 	w.must(err)
 	return rt
+}
+
+// Party returns the world's side of handoffs, for its agent: what it accepts is
+// under a trust file that names the ledgers of the worlds given.
+func (w *World) Party(trusted ...*World) *handoff.Party {
+	w.Helper()
+	trust := new(bundle.Trust)
+	for _, o := range trusted {
+		t, err := o.Ledger.Trust()
+		w.must(err)
+		trust.Ledgers = append(trust.Ledgers, t.Ledgers...)
+	}
+	return &handoff.Party{
+		Ledger: runtime.Embedded{Ledger: w.Ledger}, Origin: w.Origin, Agent: Agent, Key: w.runtime, Trust: trust, Clock: w.Clock.Now,
+	}
 }
 
 // Approve has the human approve an authorization that waits, for an hour.
@@ -163,7 +185,7 @@ func (w *World) answer(run evidence.RunID, about evidence.ID, b *evidence.Approv
 	w.Helper()
 	n := w.Ledger.Registry().Number()
 	entry, err := evidence.Sign(&evidence.Record{
-		Origin: Origin, Kind: b.Kind(), Run: run, About: about, Registry: &n, Actor: Human, Time: evidence.TimeOf(w.Clock.Now()), Body: b,
+		Origin: w.Origin, Kind: b.Kind(), Run: run, About: about, Registry: &n, Actor: Human, Time: evidence.TimeOf(w.Clock.Now()), Body: b,
 	}, w.user)
 	w.must(err)
 	placed, err := w.Ledger.Append(context.Background(), entry)

@@ -1,0 +1,167 @@
+package audit
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"ledgerd/bundle"
+	"ledgerd/evidence"
+	"ledgerd/ledger/tlog"
+)
+
+// Offer is the offer of a handoff, as the audit of the bundle about it found it.
+type Offer struct {
+	Origin string // of the giver's ledger
+	ID     evidence.ID
+	Index  uint64
+	Record *evidence.Record
+	Body   *evidence.HandoffOffered
+	By     Signer
+
+	auditor *Auditor
+}
+
+// VerifyOffer is [VerifyBundle] of a bundle about an offer, and returns the offer
+// too: nil where the bundle is about something else, or nobody can be shown to have
+// made it. What the report says is proven wrong or undecided is so all the same.
+func VerifyOffer(r io.Reader, trust *bundle.Trust, o Options) (*Offer, *Report, error) {
+	a, report, err := auditBundle(r, trust, o, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if a.about.Kind != bundle.AboutOffer || a.offers[a.about.Record] == nil || a.records[a.about.Record] == nil {
+		return nil, report, nil
+	}
+	x := a.offers[a.about.Record]
+	return &Offer{a.origin, x.id, x.index, x.rec, x.body, x.by, a}, report, nil
+}
+
+// Run returns the giver's run up to the offer.
+func (o *Offer) Run() *Run { return o.auditor.runs[o.Record.Run] }
+
+// Payload returns a payload of the bundle that was disclosed and opened.
+func (o *Offer) Payload(commit evidence.Digest) ([]byte, bool) {
+	return o.auditor.payloads.Payload(commit)
+}
+
+// Root returns the root that the bundle's records and nodes give for a size at
+// which the log signed a tree head that lies in it.
+func (o *Offer) Root(size uint64) (tlog.Hash, bool) {
+	for _, h := range o.auditor.heads {
+		if h.Size == size && h.lacks == nil {
+			return h.Root, true
+		}
+	}
+	return tlog.Hash{}, false
+}
+
+// Head returns the largest tree head of the bundle, a signed note.
+func (o *Offer) Head() []byte {
+	if n := len(o.auditor.heads); n > 0 {
+		return o.auditor.heads[n-1].note
+	}
+	return nil
+}
+
+// Scope returns what the giver itself was permitted by the handoff that its run
+// continues; ok is false where it continues none, and nothing limits it.
+func (o *Offer) Scope() (scope []evidence.ScopeEntry, ok bool) {
+	r := o.Run()
+	if r == nil || r.handoff == nil || r.handoff.offer == nil {
+		return nil, false
+	}
+	return r.handoff.offer.body.Scope, true
+}
+
+// Standing is what a record that an offer cites is worth.
+type Standing int
+
+// The standings.
+const (
+	Stands   Standing = iota // it happened, or it is no statement about what happened
+	Failed                   // it says that something failed, or is not supported
+	Doubtful                 // nobody knows what came of it, or what decides is withheld
+	Absent                   // no record of the giver's run before the offer
+)
+
+// Evidence says what a record that the offer cites is worth, and why.
+func (o *Offer) Evidence(id evidence.ID) (Standing, string) {
+	rec := o.auditor.records[id]
+	if rec == nil || rec.Run != o.Record.Run || id == o.ID {
+		return Absent, "it is no record of the giver's run before the offer"
+	}
+	r := o.Run()
+	v := newValues(o.auditor.payloads)
+	switch body := rec.Body.(type) {
+	case *evidence.Authorization, *evidence.Execution, *evidence.Confirmation, *evidence.Settlement:
+		return r.worth(id)
+	case *evidence.Claim:
+		return worthOf(r.judge(r.claim(id), r.claim(id).at, forever, o.auditor.weakest(), v).Result)
+	case *evidence.Verdict:
+		return worthOf(body.Result)
+	}
+	return Stands, "it is a " + string(rec.Kind)
+}
+
+func worthOf(result evidence.Result) (Standing, string) {
+	why := "it is " + string(result)
+	switch result {
+	case evidence.Supported, evidence.NoContract:
+		return Stands, why
+	case evidence.InDoubt, evidence.Undisclosed:
+		return Doubtful, why
+	}
+	return Failed, why
+}
+
+// worth is what came of the action that a record is about.
+func (r *Run) worth(id evidence.ID) (Standing, string) {
+	b := &bench{run: r, asOf: forever, told: forever}
+	b.index()
+	found, why := Failed, "nothing that was done rests on it"
+	for _, items := range b.byAction {
+		for i := range items {
+			it := &items[i]
+			if it.act.id != id && !slices.Contains(it.out.ids, id) {
+				continue
+			}
+			switch it.out.state {
+			case done:
+				return Stands, fmt.Sprintf("%s succeeded", it.act.action)
+			case maybe:
+				found, why = Doubtful, fmt.Sprintf("what came of %s is in doubt", it.act.action)
+			case notDone:
+				if found == Failed {
+					why = fmt.Sprintf("%s came to %s", it.act.action, it.out.status)
+				}
+			}
+		}
+	}
+	return found, why
+}
+
+// Acceptance is the acceptance of an offer, as the audit of the bundle about it
+// found it.
+type Acceptance struct {
+	Origin string // of the receiver's ledger
+	ID     evidence.ID
+	Record *evidence.Record
+	Body   *evidence.HandoffAccepted
+	By     Signer
+}
+
+// VerifyAcceptance is [VerifyBundle] of a bundle about the record of an acceptance,
+// and returns that too: nil where the bundle is about something else, or nobody can
+// be shown to have accepted.
+func VerifyAcceptance(r io.Reader, trust *bundle.Trust, o Options) (*Acceptance, *Report, error) {
+	a, report, err := auditBundle(r, trust, o, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	x := a.accepted[a.about.Record]
+	if a.about.Kind != bundle.AboutRecord || x == nil {
+		return nil, report, nil
+	}
+	return &Acceptance{a.origin, x.id, x.rec, x.body, x.by}, report, nil
+}
