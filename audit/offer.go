@@ -64,16 +64,6 @@ func (o *Offer) Head() []byte {
 	return nil
 }
 
-// Scope returns what the giver itself was permitted by the handoff that its run
-// continues; ok is false where it continues none, and nothing limits it.
-func (o *Offer) Scope() (scope []evidence.ScopeEntry, ok bool) {
-	r := o.Run()
-	if r == nil || r.handoff == nil || r.handoff.offer == nil {
-		return nil, false
-	}
-	return r.handoff.offer.body.Scope, true
-}
-
 // Standing is what a record that an offer cites is worth.
 type Standing int
 

@@ -349,6 +349,39 @@ func TestRefused(t *testing.T) {
 		}}))
 		x.refused(withheld.Bytes(), handoff.Artifact, true)
 	})
+	t.Run("scope widened", func(t *testing.T) {
+		x := newExchange(t)
+		x.open("q3")
+		rt := x.receiver.Runtime(x.tool("chart"))
+		accepted, err := x.party.Accept(ctx, x.verified(x.offer(x.offering())), rt.RunID("analysis"))
+		x.must(err)
+		run, err := rt.Open(ctx, "analysis", runtime.As(runtimetest.Agent), runtime.Task("analyse", nil), runtime.Continues(accepted))
+		x.must(err)
+		done, err := run.Do(ctx, runtime.Action{Step: "chart", Tool: "chart", Resource: "report/q3", Input: []byte(`{"q":"x"}`)})
+		x.must(err)
+		// The third organisation trusts both before it.
+		third := runtimetest.Named(t, "ledger.example/press")
+		next := &exchange{T: t, giver: x.receiver, receiver: third, run: run, found: done}
+		next.party = third.Party(x.giver, x.receiver)
+		o := next.offering()
+		o.Scope = []evidence.ScopeEntry{{Action: "chart", Resource: "*"}}
+		if _, err := run.Offer(ctx, o); handoff.AsRefused(err) == nil || handoff.AsRefused(err).Reason != handoff.Scope {
+			t.Fatalf("offered wider: %v", err)
+		}
+		o.Scope = []evidence.ScopeEntry{{Action: "chart", Resource: "report/q3"}}
+		b := next.offer(o)
+		v := next.verified(b)
+		if v.Offer().Parent != accepted.ID() || len(v.Report().Given) != 1 {
+			t.Errorf("passed on: %+v", v.Offer())
+		}
+		next.party.Trust = third.Party(x.receiver).Trust
+		next.refused(b, handoff.Rule, true) // whoever trusts the second only
+		next.party.Trust = third.Party(x.giver, x.receiver).Trust
+		// A runtime that does not hold to it.
+		body := *v.Offer()
+		body.Scope = []evidence.ScopeEntry{{Action: "chart", Resource: "*"}}
+		next.refused(next.bundle(next.forgeLine(run.ID(), &body)), handoff.Scope, false)
+	})
 	t.Run("a record left out", func(t *testing.T) {
 		// The giver's failures: what is left out is missed.
 		x := newExchange(t)
@@ -450,6 +483,9 @@ func TestAcceptedOnce(t *testing.T) {
 	if err != nil || again.ID() != won[0].ID() {
 		t.Errorf("%+v, %v", again, err)
 	}
+	if _, err := x.party.Accept(ctx, v, "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9dffff"); handoff.AsRefused(err) == nil || handoff.AsRefused(err).Reason != handoff.Used {
+		t.Errorf("for another run: %v", err)
+	}
 	n := 0
 	for _, err := range x.receiver.Ledger.Find(ctx, ledger.Filter{Kind: evidence.KindHandoffAccepted}) {
 		x.must(err)
@@ -502,5 +538,74 @@ func TestOfferAgain(t *testing.T) {
 	other, err := x.run.Offer(ctx, o)
 	if err != nil || other == first {
 		t.Errorf("another artifact: %v, %v", other, err)
+	}
+}
+
+// forgeLine has the giver's runtime put a record on a run's line without any check.
+func (x *exchange) forgeLine(run evidence.RunID, b evidence.Body) evidence.ID {
+	x.Helper()
+	var prev evidence.ID
+	for _, p := range x.giver.Records(run) {
+		if p.Record.OnLine() {
+			prev = p.ID
+		}
+	}
+	n := x.giver.Ledger.Registry().Number()
+	entry, err := evidence.Sign(&evidence.Record{
+		Origin: x.giver.Origin, Kind: b.Kind(), Run: run, Prev: prev, Actor: runtimetest.Agent, Time: evidence.TimeOf(x.giver.Clock.Now()), Registry: &n, Body: b,
+	}, x.giver.Party().Key)
+	x.must(err)
+	placed, err := x.giver.Ledger.Append(ctx, entry)
+	x.must(err)
+	return placed[0].ID
+}
+
+// TestLoad: an acceptance is what was accepted, and the run that it opens is no other.
+func TestLoad(t *testing.T) {
+	x := newExchange(t)
+	x.open("one")
+	one := x.offer(x.offering())
+	v := x.verified(one)
+	x.open("two")
+	two, err := x.run.Offer(ctx, x.offering())
+	x.must(err)
+	// The receiver's runtime says that it accepted one, and keeps the other.
+	id := x.forgeIn(x.receiver, &evidence.HandoffAccepted{Offer: two, Origin: research, Opens: opens, Head: evidence.HeadRef{Size: 1, Root: evidence.Digest{1}}}, one)
+	if a, err := x.party.Load(ctx, id); err == nil {
+		t.Errorf("loaded %+v", a)
+	}
+	if known, err := x.party.Known(ctx, research); err != nil || known.Size != 1 {
+		t.Errorf("known: %+v, %v", known, err)
+	}
+	rt := x.receiver.Runtime()
+	plain, err := rt.Open(ctx, "analysis", runtime.As(runtimetest.Agent), runtime.Task("analyse", nil))
+	x.must(err)
+	plain.Leave(ctx)
+	a, err := x.party.Accept(ctx, v, rt.RunID("analysis"))
+	if r := handoff.AsRefused(err); r == nil || r.Reason != handoff.HeadOther || !r.Undecidable {
+		t.Fatalf("%+v, %v", a, err)
+	}
+}
+
+// TestContinuesAnother: a run that was opened for itself continues nothing.
+func TestContinuesAnother(t *testing.T) {
+	x := newExchange(t)
+	x.open("one")
+	rt := x.receiver.Runtime()
+	plain, err := rt.Open(ctx, "analysis", runtime.As(runtimetest.Agent), runtime.Task("analyse", nil))
+	x.must(err)
+	plain.Leave(ctx)
+	a, err := x.party.Accept(ctx, x.verified(x.offer(x.offering())), rt.RunID("analysis"))
+	x.must(err)
+	var run *runtime.RunError
+	if _, err := rt.Open(ctx, "analysis", runtime.As(runtimetest.Agent), runtime.Task("analyse", nil), runtime.Continues(a)); !errors.As(err, &run) || run.Reason != runtime.RunChanged {
+		t.Errorf("%v", err)
+	}
+	// What is known of a ledger is its largest tree, whatever came back later.
+	known, err := x.party.Known(ctx, research)
+	x.must(err)
+	x.forgeIn(x.receiver, &evidence.HandoffAccepted{Offer: evidence.ID{9}, Origin: research, Opens: opens, Head: evidence.HeadRef{Size: 1, Root: evidence.Digest{1}}, Acceptance: evidence.ID{1}}, nil)
+	if again, err := x.party.Known(ctx, research); err != nil || again.Size != known.Size {
+		t.Errorf("known: %+v, %v", again, err)
 	}
 }

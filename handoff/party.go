@@ -79,7 +79,7 @@ func (p *Party) Verify(ctx context.Context, b, artifact []byte) (*Verified, erro
 	}
 	if at, err := p.accepted(ctx, v.ID()); err != nil || !at.ID.IsZero() {
 		if err == nil && !p.own(at) {
-			err = used(v, at)
+			err = used(v.ID(), v.Origin(), at)
 		}
 		if err != nil {
 			return nil, err
@@ -145,66 +145,12 @@ func (p *Party) own(at evidence.Placed) bool {
 	return at.Record.Actor == p.Agent && at.Record.Body.(*evidence.HandoffAccepted).Acceptance.IsZero()
 }
 
-func used(v *Verified, at evidence.Placed) *Refused {
-	b := at.Record.Body.(*evidence.HandoffAccepted)
+// used: another acceptance of the offer stands.
+func used(offer evidence.ID, origin string, at evidence.Placed) *Refused {
 	return &Refused{
-		Reason: Used, Expected: "an offer that nobody accepted", Found: fmt.Sprintf("it was accepted by %s, for %s", at.Record.Actor, b.Opens),
-		Offer: v.ID(), Origin: v.Origin(), Report: v.report, Stands: at.ID,
-	}
-}
-
-// Accepted is an acceptance that stands in the receiver's ledger. Only a [Party]
-// makes one.
-type Accepted struct {
-	id     evidence.ID
-	body   *evidence.HandoffAccepted
-	agent  string
-	offer  *evidence.HandoffOffered
-	giver  string
-	report *audit.Report
-	work   []byte
-	note   []byte
-}
-
-// ID returns the acceptance's evidence ID.
-func (a *Accepted) ID() evidence.ID { return a.id }
-
-// Opens returns the one run that continues the work.
-func (a *Accepted) Opens() evidence.RunID { return a.body.Opens }
-
-// Agent returns who accepted.
-func (a *Accepted) Agent() string { return a.agent }
-
-// Offer returns what was accepted. It is not to be changed.
-func (a *Accepted) Offer() *evidence.HandoffOffered { return a.offer }
-
-// OfferID returns the offer's evidence ID.
-func (a *Accepted) OfferID() evidence.ID { return a.body.Offer }
-
-// Origin returns the name of the giver's ledger.
-func (a *Accepted) Origin() string { return a.body.Origin }
-
-// Giver returns the agent that made the offer.
-func (a *Accepted) Giver() string { return a.giver }
-
-// Permits reports whether the offer's scope permits an action on a resource.
-func (a *Accepted) Permits(action, resource string) bool {
-	return audit.Within(a.offer.Scope, action, resource)
-}
-
-// Artifact returns what was handed over, nil where the offer commits to nothing.
-func (a *Accepted) Artifact() []byte { return a.work }
-
-// Note returns what the giver says in natural language, which nobody verified.
-func (a *Accepted) Note() []byte { return a.note }
-
-// Report returns the audit of what was accepted.
-func (a *Accepted) Report() *audit.Report { return a.report }
-
-func (v *Verified) accepted(at evidence.Placed) *Accepted {
-	return &Accepted{
-		id: at.ID, body: at.Record.Body.(*evidence.HandoffAccepted), agent: at.Record.Actor,
-		offer: v.offer.Body, giver: v.Giver(), report: v.report, work: v.artifact, note: v.note,
+		Reason: Used, Expected: "an offer that nobody accepted",
+		Found: fmt.Sprintf("it was accepted by %s, for %s", at.Record.Actor, at.Record.Body.(*evidence.HandoffAccepted).Opens),
+		Offer: offer, Origin: origin, Stands: at.ID,
 	}
 }
 
@@ -230,23 +176,12 @@ func (p *Party) Accept(ctx context.Context, v *Verified, opens evidence.RunID) (
 	if r := p.late(ctx, v); r != nil {
 		return nil, r
 	}
-	kept := evidence.Payload{Media: bundle.Media, Data: v.bundle}
-	if _, err := io.ReadFull(p.random(), kept.Salt[:]); err != nil {
-		return nil, fmt.Errorf("handoff: a payload's salt: %w", err)
-	}
-	if _, err := p.Ledger.PutPayloads(ctx, []evidence.Payload{kept}); err != nil {
-		return nil, fmt.Errorf("handoff: keep the bundle: %w", err)
-	}
-	at, err = p.append(ctx, &evidence.HandoffAccepted{Offer: v.ID(), Origin: v.Origin(), Opens: opens, Head: v.head(), Bundle: kept.Commitment()})
-	var conflict *ledger.ConflictError
-	if errors.As(err, &conflict) && conflict.Reason == ledger.Reason(audit.ReasonUsed) {
-		if at, err = p.Ledger.Get(ctx, conflict.Stands); err != nil {
-			return nil, fmt.Errorf("handoff: the acceptance that stands: %w", err)
-		}
-		return p.stands(v, at, opens)
-	}
+	id, err := p.record(ctx, &evidence.HandoffAccepted{Offer: v.ID(), Origin: v.Origin(), Opens: opens, Head: v.head()}, v.bundle)
 	if err != nil {
 		return nil, err
+	}
+	if at, err = p.Ledger.Get(ctx, id); err != nil {
+		return nil, fmt.Errorf("handoff: the acceptance that stands: %w", err)
 	}
 	return v.accepted(at), nil
 }
@@ -271,7 +206,7 @@ func (p *Party) late(ctx context.Context, v *Verified) error {
 // wanted.
 func (p *Party) stands(v *Verified, at evidence.Placed, opens evidence.RunID) (*Accepted, error) {
 	if !p.own(at) || at.Record.Body.(*evidence.HandoffAccepted).Opens != opens {
-		return nil, used(v, at)
+		return nil, used(v.ID(), v.Origin(), at)
 	}
 	return v.accepted(at), nil
 }
@@ -354,16 +289,45 @@ func (p *Party) Reject(ctx context.Context, r *Refused) (evidence.ID, error) {
 		if err != nil {
 			return evidence.ID{}, fmt.Errorf("handoff: the proof: %w", err)
 		}
-		kept := evidence.Payload{Media: "application/json", Data: data}
-		if _, err := io.ReadFull(p.random(), kept.Salt[:]); err != nil {
-			return evidence.ID{}, fmt.Errorf("handoff: a payload's salt: %w", err)
+		if body.Proof, err = p.keep(ctx, "application/json", data); err != nil {
+			return evidence.ID{}, err
 		}
-		if _, err := p.Ledger.PutPayloads(ctx, []evidence.Payload{kept}); err != nil {
-			return evidence.ID{}, fmt.Errorf("handoff: keep the proof: %w", err)
-		}
-		c := kept.Commitment()
-		body.Proof = &c
 	}
 	at, err := p.append(ctx, body)
 	return at.ID, err
+}
+
+// record keeps a bundle and records an acceptance that commits to it. What was
+// recorded before, of the same acceptance, is returned; of another is a *[Refused].
+func (p *Party) record(ctx context.Context, body *evidence.HandoffAccepted, b []byte) (evidence.ID, error) {
+	kept, err := p.keep(ctx, bundle.Media, b)
+	if err != nil {
+		return evidence.ID{}, err
+	}
+	body.Bundle = *kept
+	at, err := p.append(ctx, body)
+	var conflict *ledger.ConflictError
+	if !errors.As(err, &conflict) || conflict.Reason != ledger.Reason(audit.ReasonUsed) {
+		return at.ID, err
+	}
+	if at, err = p.Ledger.Get(ctx, conflict.Stands); err != nil {
+		return evidence.ID{}, fmt.Errorf("handoff: the acceptance that stands: %w", err)
+	}
+	if there := at.Record.Body.(*evidence.HandoffAccepted); there.Acceptance != body.Acceptance || there.Opens != body.Opens || at.Record.Actor != p.Agent {
+		return evidence.ID{}, used(body.Offer, body.Origin, at)
+	}
+	return at.ID, nil
+}
+
+// keep stores a payload and returns the commitment to it.
+func (p *Party) keep(ctx context.Context, media string, data []byte) (*evidence.Commitment, error) {
+	kept := evidence.Payload{Media: media, Data: data}
+	if _, err := io.ReadFull(p.random(), kept.Salt[:]); err != nil {
+		return nil, fmt.Errorf("handoff: a payload's salt: %w", err)
+	}
+	if _, err := p.Ledger.PutPayloads(ctx, []evidence.Payload{kept}); err != nil {
+		return nil, fmt.Errorf("handoff: keep a payload: %w", err)
+	}
+	c := kept.Commitment()
+	return &c, nil
 }

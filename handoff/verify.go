@@ -102,7 +102,7 @@ func Verify(b []byte, o Options) (*Verified, error) {
 		return nil, &Refused{Reason: Malformed, Expected: "a bundle about an offer", Found: err.Error()}
 	}
 	c := &check{o: &o, offer: offer, report: report}
-	for _, rule := range []func() *Refused{c.audited, c.audience, c.expiry, c.fresh, c.known, c.scope, c.evidence, c.artifact} {
+	for _, rule := range []func() *Refused{c.audited, c.audience, c.expiry, c.fresh, c.known, c.evidence, c.artifact} {
 		if r := rule(); r != nil {
 			r.Report, r.Origin = report, report.Scope.Origin
 			if r.Offer.IsZero() && report.Scope.About != nil && report.Scope.About.Kind == bundle.AboutOffer {
@@ -258,15 +258,6 @@ func (c *check) known() *Refused {
 			Reason: HeadOther, Undecidable: true, Expected: fmt.Sprintf("a bundle that holds the tree head of size %d, too, and so proves that the log still begins with it", k.Size),
 			Found: fmt.Sprintf("only that of size %d, which no witness cosigned", size),
 		}
-	}
-	return nil
-}
-
-// scope: nothing is passed on that the giver was not given. The audit has that as a
-// rule; a scope of which nobody knows whether it is too wide is none.
-func (c *check) scope() *Refused {
-	if held, limited := c.offer.Scope(); limited && !audit.Narrower(c.offer.Body.Scope, held) {
-		return &Refused{Reason: Scope, Expected: "a scope within that of the handoff that the giver continues", Found: "a wider one"}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"ledgerd/bundle"
 	"ledgerd/evidence"
 	"ledgerd/ledger"
+	"ledgerd/ledger/tlog"
 )
 
 // A parsed bundle, as far as its form goes.
@@ -196,5 +197,41 @@ func TestExportOfARecord(t *testing.T) {
 	}
 	if err := w.Export(t.Context(), &b, ledger.ExportOptions{All: true, Run: r.id}); err == nil {
 		t.Error("about two things: exported")
+	}
+}
+
+// TestExportWithHeads: a bundle proves that the newest tree head extends those that
+// somebody saw before, and none is made that does not.
+func TestExportWithHeads(t *testing.T) {
+	w := newWorld(t)
+	r := w.newRun()
+	before := w.Head()
+	own := w.must(r.whole("send_email")...)
+	sign := func(size uint64, root tlog.Hash) []byte {
+		h, err := tlog.SignHead(size, root, config(t, w.clock).Signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.Note
+	}
+	var b bytes.Buffer
+	o := ledger.ExportOptions{Record: own[1].ID, Heads: [][]byte{w.Head().Note, before.Note, before.Note}}
+	if err := w.Export(t.Context(), &b, o); err != nil {
+		t.Fatal(err)
+	}
+	report := w.verified(b.Bytes(), audit.Options{})
+	w.nothingBroken(report)
+	if report.Scope.Heads != 2 || report.Rule(audit.RuleConsistency).Status != audit.Held {
+		t.Errorf("%d heads, consistency %s", report.Scope.Heads, report.Rule(audit.RuleConsistency).Status)
+	}
+	for name, note := range map[string][]byte{
+		"of another tree":  sign(before.Size, tlog.Hash{1}),
+		"of a larger tree": sign(w.Head().Size+1, tlog.Hash{1}),
+		"no head":          []byte("a head"),
+	} {
+		b.Reset()
+		if err := w.Export(t.Context(), &b, ledger.ExportOptions{Record: own[1].ID, Heads: [][]byte{note}}); err == nil || b.Len() > 0 {
+			t.Errorf("%s: %v, after %d bytes", name, err, b.Len())
+		}
 	}
 }
