@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -262,6 +263,11 @@ func (c *Client) Export(ctx context.Context, w io.Writer, o ledger.ExportOptions
 	}
 	if o.Hide != nil {
 		q.Set("payloads", "hidden")
+	} else if o.NoHandoffs {
+		q.Set("payloads", "without-handoffs")
+	}
+	for _, note := range o.Heads {
+		q.Add("head", base64.RawURLEncoding.EncodeToString(note))
 	}
 	resp, err := c.do(ctx, &request{method: http.MethodGet, path: api.PathBundles, query: q})
 	if err != nil {

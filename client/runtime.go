@@ -13,6 +13,7 @@ import (
 
 	"ledgerd/audit"
 	"ledgerd/evidence"
+	"ledgerd/handoff"
 	"ledgerd/internal/api"
 	"ledgerd/ledger"
 	"ledgerd/runtime"
@@ -21,6 +22,10 @@ import (
 // Runtime returns the daemon's ledger for a runtime in this process. Its token
 // needs the rights to record, to read and to read payloads.
 func Runtime(c *Client) runtime.Ledger { return &runtimeLedger{Client: c} }
+
+// Handoffs returns the daemon's ledger for one side of handoffs. Its token needs the
+// rights to record, to read and to read payloads.
+func Handoffs(c *Client) handoff.Ledger { return &runtimeLedger{Client: c} }
 
 // runtimeLedger has what a runtime needs beyond the client's own methods.
 type runtimeLedger struct {

@@ -34,9 +34,27 @@ type ExportOptions struct {
 	// does not extend is an error.
 	Heads [][]byte
 
+	// NoHandoffs withholds the bundles that acceptances commit to: of those who handed
+	// over the work, and of those before them.
+	NoHandoffs bool
 	// Hide says which payloads are withheld. It is asked for each commitment
 	// that stands in a record. nil: none is. Records are never withheld.
 	Hide func(*evidence.Record, evidence.Commitment) bool
+}
+
+// ErrOtherHead: the log does not extend a tree head that an export is to prove it
+// extends.
+var ErrOtherHead = errors.New("an earlier tree head that is not this log's")
+
+// hidden is o.Hide with what NoHandoffs withholds.
+func (o *ExportOptions) hidden() func(*evidence.Record, evidence.Commitment) bool {
+	if !o.NoHandoffs {
+		return o.Hide
+	}
+	return func(r *evidence.Record, c evidence.Commitment) bool {
+		b, ok := r.Body.(*evidence.HandoffAccepted)
+		return ok && b.Bundle == c || o.Hide != nil && o.Hide(r, c)
+	}
 }
 
 // Hidden withholds every payload.
@@ -54,7 +72,7 @@ func Hidden(*evidence.Record, evidence.Commitment) bool { return true }
 // is written, says that there is nothing to be about.
 func (l *Ledger) Export(ctx context.Context, w io.Writer, o ExportOptions) error {
 	head := l.Head()
-	e := &export{ledger: l, ctx: ctx, size: head.Size, want: make(map[uint64]struct{}), hide: o.Hide}
+	e := &export{ledger: l, ctx: ctx, size: head.Size, want: make(map[uint64]struct{}), hide: o.hidden()}
 	header, err := e.choose(o)
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
@@ -87,10 +105,10 @@ func (l *Ledger) headsBefore(ctx context.Context, notes [][]byte, size uint64) (
 	for _, note := range notes {
 		h, err := tlog.ParseHead(note, l.verifier)
 		if err != nil {
-			return nil, fmt.Errorf("an earlier tree head: %w", err)
+			return nil, fmt.Errorf("%w: %w", ErrOtherHead, err)
 		}
 		if h.Size > size {
-			return nil, fmt.Errorf("an earlier tree head: expected a size of at most %d, found %d: this log is older than that head, or another", size, h.Size)
+			return nil, fmt.Errorf("%w: expected a size of at most %d, found %d: this log is older than that head, or another", ErrOtherHead, size, h.Size)
 		}
 		root := tlog.EmptyRoot
 		if h.Size > 0 {
@@ -99,7 +117,7 @@ func (l *Ledger) headsBefore(ctx context.Context, notes [][]byte, size uint64) (
 			}
 		}
 		if root != h.Root {
-			return nil, fmt.Errorf("an earlier tree head of size %d: expected the root %s, found %s: keep it, for this log signed both", h.Size, root, h.Root)
+			return nil, fmt.Errorf("%w: at size %d expected the root %s, found %s: keep it, for this log signed both", ErrOtherHead, h.Size, root, h.Root)
 		}
 		if h.Size > 0 && h.Size < size {
 			heads = append(heads, h)

@@ -25,6 +25,7 @@ func init() {
 			&cli.StringFlag{Name: "from", Usage: "about a range from `INDEX` on, or from a time (RFC 3339)"},
 			&cli.StringFlag{Name: "to", Usage: "up to but without `INDEX`, or a time"},
 			&cli.BoolFlag{Name: "all", Usage: "about the whole log"},
+			&cli.BoolFlag{Name: "with-handoffs", Usage: "with the bundles on which handoffs were accepted, and those on which these were: all that a verifier needs, in one file"},
 			&cli.BoolFlag{Name: "hide-payloads", Usage: "withhold payloads; records are never withheld"},
 			&cli.BoolFlag{Name: "log", Usage: "write the log as a static tree of tiles (C2SP tlog-tiles) to a directory"},
 		),
@@ -75,18 +76,14 @@ func export(c *cli.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	return toFile(c, func(w io.Writer) error {
-		if t.remote != nil {
-			return t.remote.Export(c.Context, w, o)
-		}
-		return t.local.Export(c.Context, w, o)
-	})
+	return toFile(c, func(w io.Writer) error { return t.export(c.Context, w, o) })
 }
 
 func exportOptions(c *cli.Context) (o ledger.ExportOptions, err error) {
 	if c.Bool("hide-payloads") {
 		o.Hide = ledger.Hidden
 	}
+	o.NoHandoffs = !c.Bool("with-handoffs") && !c.IsSet("offer")
 	from, to := c.String("from"), c.String("to")
 	about := 0
 	for _, is := range []bool{c.IsSet("run"), c.IsSet("record"), c.IsSet("offer"), from != "" || to != "", c.Bool("all")} {

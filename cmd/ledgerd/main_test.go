@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,8 @@ func TestMain(m *testing.M) {
 // TestScript runs sessions as somebody would type them. Four commands are the
 // scripts' own: `agent DIR RUN` runs a program that pays (see agent), `ready DIR` waits for the daemon of a directory and sets SERVER,
 // `mode FILE MODE` compares permissions, `setjson NAME FILE MEMBER` sets a
-// variable to a member of the last JSON object of a file.
+// variable to a member of the last JSON object of a file. Those about handoffs are in
+// handoffCommands.
 func TestScript(t *testing.T) {
 	runs, err := filepath.Abs("../../examples/complaints.jsonl")
 	if err != nil {
@@ -36,13 +38,19 @@ func TestScript(t *testing.T) {
 			e.Setenv("RUNS", runs)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"agent":   agentProgram,
-			"ready":   ready,
-			"mode":    mode,
-			"setjson": setJSON,
-		},
+		Cmds: scriptCommands(),
 	})
+}
+
+func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
+	all := map[string]func(*testscript.TestScript, bool, []string){
+		"agent":   agentProgram,
+		"ready":   ready,
+		"mode":    mode,
+		"setjson": setJSON,
+	}
+	maps.Copy(all, handoffCommands)
+	return all
 }
 
 func ready(ts *testscript.TestScript, _ bool, args []string) {

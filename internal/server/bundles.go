@@ -1,6 +1,8 @@
 package server
 
 import (
+	"encoding/base64"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -24,6 +26,10 @@ func (s *Server) getBundle(w http.ResponseWriter, r *http.Request, g *Grant) {
 		w.Header().Set("Content-Disposition", `attachment; filename="bundle.jsonl"`)
 	}}
 	err := s.ledger.Export(r.Context(), out, opts)
+	if errors.Is(err, ledger.ErrOtherHead) {
+		s.problem(w, r, badRequest("head: %v", err))
+		return
+	}
 	if err != nil && !out.begun {
 		s.problem(w, r, s.readProblem(err))
 		return
@@ -39,12 +45,14 @@ func (s *Server) getBundle(w http.ResponseWriter, r *http.Request, g *Grant) {
 // exportOptions reads what a bundle is to be about.
 func (s *Server) exportOptions(r *http.Request, g *Grant) (ledger.ExportOptions, *api.Problem) {
 	var o ledger.ExportOptions
-	v := parseQuery(r, "run", "record", "offer", "from", "to", "payloads")
+	v := parseQuery(r, "run", "record", "offer", "from", "to", "payloads", "head")
 	switch payloads := v.q.Get("payloads"); {
 	case payloads == "hidden":
 		o.Hide = ledger.Hidden
+	case payloads == "without-handoffs" && g.May(api.RightPayloads):
+		o.NoHandoffs = true
 	case payloads != "":
-		v.p = badRequest("payloads: want hidden, found %q", payloads)
+		v.p = badRequest("payloads: want hidden, or without-handoffs and the right to payloads, found %q", payloads)
 	case !g.May(api.RightPayloads):
 		return o, api.NewProblem(http.StatusForbidden, api.ReasonRight,
 			"want a token with the right %q, or payloads=hidden; token %s has %v", api.RightPayloads, g.ID, g.Rights)
@@ -80,6 +88,13 @@ func (s *Server) exportOptions(r *http.Request, g *Grant) (ledger.ExportOptions,
 	}
 	if err != nil {
 		return o, badRequest("%v", err)
+	}
+	if v.has("head") {
+		note, err := base64.RawURLEncoding.DecodeString(v.q.Get("head"))
+		if err != nil {
+			return o, badRequest("head: want a signed note in base64url")
+		}
+		o.Heads = [][]byte{note}
 	}
 	return o, v.p
 }

@@ -65,7 +65,8 @@ func (s *Server) table() []route {
 		query("offer", "string", "Or else that of an offer, with the giver's run up to it"),
 		query("from", "string", "Or else the first index of a range; or a time (RFC 3339)"),
 		query("to", "string", "Index after the last of a range; or a time; the durable size where absent"),
-		query("payloads", "string", "hidden: without payloads. They need the right payloads"),
+		query("payloads", "string", "hidden: without payloads, which need the right payloads; without-handoffs: without the bundles that acceptances of handoffs commit to"),
+		query("head", "string", "A tree head that this log signed before (the signed note, base64url): the bundle proves that the newest extends it"),
 	}
 	record := func(r route) route { r.problems = append(r.problems, 408, 413, 415, 503); return r }
 	return []route{
