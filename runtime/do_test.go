@@ -1,7 +1,9 @@
 package runtime_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"testing"
@@ -240,6 +242,25 @@ func TestRepair(t *testing.T) {
 		if err != nil || server.calls != 1 || string(res.Output) != `{"messageId":"msg_mia"}` {
 			t.Fatal(res, err, server.calls)
 		}
+	}
+	w.Sound(run.ID())
+}
+
+// TestRow51StateIsInert: whatever a checkpoint's state looks like to some language,
+// it is bytes here, and the same bytes when it is read back.
+func TestRow51StateIsInert(t *testing.T) {
+	w := runtimetest.New(t)
+	state := []byte(`{"__proto__":{"admin":true},"$type":"System.Diagnostics.Process","!!python/object/apply:os.system":["id"],"constructor":{"name":"x"},"n":12345678901234567890}`)
+	run := open(t, w.Runtime())
+	if _, err := run.Save(ctx, "half", state); err != nil {
+		t.Fatal(err)
+	}
+	run.Leave(ctx)
+	run = open(t, w.Runtime())
+	var back json.RawMessage
+	name, err := run.Restore(ctx, &back)
+	if err != nil || name != "half" || !bytes.Equal(back, state) {
+		t.Errorf("%s: %s, %v", name, back, err)
 	}
 	w.Sound(run.ID())
 }

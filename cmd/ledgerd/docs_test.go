@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ledgerd/audit"
+	"ledgerd/handoff"
 	"ledgerd/internal/datadir"
 )
 
@@ -122,5 +123,39 @@ func verifyPage(t *testing.T, dir string) {
 	}
 	if got := report.Rule(audit.RuleContract).Status; got != audit.Held {
 		t.Errorf("the contract: %v", got)
+	}
+}
+
+// TestHandoffsPage: the commands of docs/handoffs.md are those of the script that
+// plays both sides.
+func TestHandoffsPage(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/handoffs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("testdata/script/handoff.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := 0
+	for line := range strings.Lines(string(doc)) {
+		if !strings.HasPrefix(line, "ledgerd ") {
+			continue
+		}
+		commands++
+		if !strings.Contains("\n"+string(script), "\n"+line) {
+			t.Errorf("not in testdata/script/handoff.txt: %s", line)
+		}
+	}
+	if commands < 8 {
+		t.Errorf("only %d commands", commands)
+	}
+	for _, reason := range []handoff.Reason{
+		handoff.Malformed, handoff.Untrusted, handoff.Signature, handoff.Audience, handoff.Expired, handoff.Used, handoff.Rule, handoff.NoEvidence,
+		handoff.BadEvidence, handoff.OtherEvidence, handoff.HeadOld, handoff.HeadOlder, handoff.HeadOther, handoff.Artifact, handoff.Scope, handoff.Large,
+	} {
+		if !strings.Contains(string(doc), "| `"+string(reason)+"` |") {
+			t.Errorf("no row for %s", reason)
+		}
 	}
 }
