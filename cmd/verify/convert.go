@@ -28,11 +28,25 @@ func convert(input, form string, a *audit.Report) *report.Report {
 	for _, v := range a.Verdicts {
 		r.Claims = append(r.Claims, claim(v))
 	}
+	for _, g := range a.Given {
+		r.Given = append(r.Given, given(g))
+	}
 	for _, pair := range a.Equivocation {
 		r.Equivocation = append(r.Equivocation, [2]string{string(pair[0]), string(pair[1])})
 	}
 	r.Summary = summary(r)
 	return r
+}
+
+// given converts what an acceptance rests on.
+func given(g *audit.Given) report.Given {
+	out := report.Given{Acceptance: g.Acceptance.String()}
+	if g.Report != nil {
+		out.Report = convert("", "bundle", g.Report)
+	} else {
+		out.Report = &report.Report{Version: report.Version, Form: "bundle", Outcome: report.Malformed, Summary: "bundle of " + g.Body.Origin, Error: g.Err.Error()}
+	}
+	return out
 }
 
 func outcome(s audit.Status) report.Outcome {

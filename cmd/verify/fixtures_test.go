@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -74,12 +75,56 @@ func newFixtures(t *testing.T) fixtures {
 	f["trust.json"] = marshal(t, w.Trust())
 	f["other.json"] = marshal(t, audittest.Named(t, "stranger.example/log").Trust())
 	f[evil[1:5]+"\x1b[31m.bundle"] = f["done.bundle"]
+	f.handoffs(t, w)
 	f.pinned(t, w)
 	f.receipts(t, w, done)
 	f.heads(t, w, done)
 	f.forgeries(t, w, done)
 	f.logs(t, w)
 	return f
+}
+
+// handoffs are bundles of runs that continue what another ledger handed over.
+func (f fixtures) handoffs(t *testing.T, w *audittest.World) {
+	trust := w.Trust()
+	for name, c := range map[string]struct {
+		lie, withhold bool
+		resource      string
+	}{"handed": {}, "handed-lie": {lie: true}, "handed-wide": {resource: "customer/7"}, "handed-withheld": {withhold: true}} {
+		g, r := audittest.Named(t, "giver.example/log"), audittest.Named(t, "receiver.example/log")
+		given := g.Open(nil)
+		given.Do("lookup", `{"order":7}`)
+		if c.lie {
+			given.Claim(evidence.Assertion{Kind: evidence.AssertAction, Action: "ship"})
+		}
+		offer := given.Line(&evidence.HandoffOffered{
+			To:   evidence.Recipient{Origin: r.Origin, Actor: audittest.Agent, Key: r.Key(audittest.Runtime).Public().Thumbprint()},
+			Task: "refund", Scope: []evidence.ScopeEntry{{Action: "refund", Resource: "order/*"}}, Expires: g.Clock + 3_600_000, HeadMaxAge: 60,
+		})
+		over := g.Bundle(audittest.Bundling{Header: bundle.OfferHeader(g.Origin, offer.ID), Indexes: g.RunIndexes(given.ID)})
+		size := len(g.Placed)
+		var accepted evidence.Commitment
+		run := r.Open(func(rec *evidence.Record, b *evidence.RunOpened) {
+			accepted = r.CommitAs(bundle.Media, string(over))
+			b.Acceptance = r.Append(&evidence.Record{Actor: audittest.Agent, Body: &evidence.HandoffAccepted{
+				Offer: offer.ID, Origin: g.Origin, Opens: rec.Run, Bundle: accepted,
+				Head: evidence.HeadRef{Size: int64(size), Root: evidence.Digest(g.Root(size))},
+			}}, audittest.Runtime).ID
+		})
+		run.Execute(run.Authorize("refund", `{}`, func(b *evidence.Authorization) {
+			b.Resource = cmp.Or(c.resource, "order/7")
+		}), evidence.StatusSuccess, nil)
+		run.Close(evidence.Completed)
+		f[name+".bundle"] = r.Bundle(audittest.Bundling{
+			Header: bundle.RunHeader(r.Origin, run.ID), Indexes: r.RunIndexes(run.ID), Withhold: map[evidence.Digest]bool{accepted.Commit: c.withhold},
+		})
+		if name == "handed" {
+			trust.Ledgers = append(trust.Ledgers, r.Trust().Ledgers...)
+			f["receiver.json"] = marshal(t, trust)
+			trust.Ledgers = append(trust.Ledgers, g.Trust().Ledgers...)
+			f["both.json"] = marshal(t, trust)
+		}
+	}
 }
 
 func marshal(t *testing.T, trust *bundle.Trust) []byte {

@@ -41,6 +41,9 @@ type Report struct {
 	Rules   []Rule  `json:"rules,omitempty"`
 	Claims  []Claim `json:"claims,omitempty"`
 	Error   string  `json:"error,omitempty"` // why the input is malformed
+	// Given is what acceptances of handoffs rest on: the other ledger's bundle,
+	// which lies in this one.
+	Given []Given `json:"given,omitempty"`
 	// Equivocation holds pairs of signed tree heads, whole notes, that cannot
 	// both be true: together they prove it to anybody.
 	Equivocation [][2]string `json:"equivocation,omitempty"`
@@ -103,6 +106,12 @@ type Finding struct {
 type Record struct {
 	ID    string  `json:"id"`
 	Index *uint64 `json:"index,omitempty"` // absent: not known
+}
+
+// Given is the report on a bundle that lies in another.
+type Given struct {
+	Acceptance string  `json:"acceptance"` // evidence ID
+	Report     *Report `json:"report"`
 }
 
 // Claim is the result of checking one claim, or a run as a whole.

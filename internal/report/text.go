@@ -42,9 +42,8 @@ func (t *Text) width() int {
 }
 
 func (t *Text) answer(r *Report) string {
-	word := map[Outcome]string{Verified: "VERIFIED", Wrong: "PROVEN WRONG", Undecidable: "NOT DECIDABLE", Malformed: "MALFORMED"}[r.Outcome]
 	color := map[Outcome]string{Verified: "2", Wrong: "1", Undecidable: "3", Malformed: "1"}[r.Outcome]
-	line := t.paint(color, true, word) + "  " + Visible(r.Summary)
+	line := t.paint(color, true, word(r.Outcome)) + "  " + Visible(r.Summary)
 	if r.Input != "" {
 		line += "  (" + Visible(r.Input) + ")"
 	}
@@ -74,6 +73,7 @@ func (t *Text) body(w io.Writer, r *Report) {
 	for _, c := range r.Claims {
 		t.field(w, "claim", claimText(c))
 	}
+	t.given(w, r, 0)
 	if len(r.Rules) > 0 {
 		fmt.Fprintln(w)
 		fmt.Fprintln(w, t.table(r.Rules))
@@ -94,6 +94,18 @@ func (t *Text) body(w io.Writer, r *Report) {
 	if r.Proof != "" {
 		t.field(w, "proof", "both tree heads are kept in "+r.Proof)
 	}
+}
+
+// given lists what handoffs rest on, those before each under it.
+func (t *Text) given(w io.Writer, r *Report, depth int) {
+	for _, g := range r.Given {
+		t.field(w, "accepted", strings.Repeat("  ", depth)+"on "+word(g.Report.Outcome)+"  "+g.Report.Summary)
+		t.given(w, g.Report, depth+1)
+	}
+}
+
+func word(o Outcome) string {
+	return map[Outcome]string{Verified: "VERIFIED", Wrong: "PROVEN WRONG", Undecidable: "NOT DECIDABLE", Malformed: "MALFORMED"}[o]
 }
 
 // grouped is a finding and the rules that all have it.
