@@ -35,6 +35,11 @@ type Config struct {
 	// input, as the operator has it; nil, or a nil contract: none. An agent has
 	// no say in it.
 	Contracts func(task string, input []byte) (*Contract, error)
+	// NeedContract: a claim whose verdict is no_contract completes nothing. That is
+	// one in a run without a contract, or under one that asks for nothing, or one
+	// that asserts nothing. If false, no_contract is shown ([Verdict.Notes]) and does
+	// not block: for who has not written contracts yet.
+	NeedContract bool
 	// Notify tells humans that something waits for them. It must not block; what
 	// it says is not evidence. It may be nil.
 	Notify func(Notice)
