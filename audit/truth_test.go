@@ -427,8 +427,15 @@ var cells = []cell{
 	{"no-contract-and-not-done", "the run has no contract, which excuses no false assertion", "", "", func(p *part) *evidence.Placed {
 		return p.asserts(action("refund"))
 	}, unsupported, "", wrong},
-	{"asserts-one-and-expects-another", "the assertion speaks of a refund, and expects an email", refundOnce, "", func(p *part) *evidence.Placed {
+	{"asserts-of-one-thing-and-expects-of-another", "the assertion speaks of order 7, and expects order 8", refundOnce, "", func(p *part) *evidence.Placed {
+		p.x(p.a("refund", `{}`, func(b *evidence.Authorization) { b.Resource = "order/8" }), success, nil)
+		a := p.expecting("refund", `{"action":"refund","resource":"order/8"}`)
+		a.Resource = "order/7"
+		return p.asserts(a)
+	}, unsupported, "", wrong},
+	{"asserts-one-and-expects-another", "the assertion speaks of a refund, and expects an email: both are there", refundOnce, "", func(p *part) *evidence.Placed {
 		p.ok("refund", `{}`)
+		p.ok("send_email", `{}`)
 		return p.asserts(p.expecting("refund", `{"action":"send_email"}`))
 	}, unsupported, "", wrong},
 
@@ -489,6 +496,11 @@ var cells = []cell{
 	}, inDoubt, "", undecidable},
 	{"doubt-and-a-withheld-payload", "it is in doubt, and its input is withheld: were it disclosed, the doubt would still decide", order7, "", func(p *part) *evidence.Placed {
 		p.by(p.x(p.hideInput(p.a("refund", `{"order":7}`, nil)), unknown, nil))
+		return p.open()
+	}, inDoubt, "", undecidable},
+	{"doubt-unless-a-withheld-payload-decides", "of one refund the input is withheld, another one is in doubt: were the first another order, the doubt would decide", order7, "", func(p *part) *evidence.Placed {
+		p.x(p.hideInput(p.a("refund", `{"order":8}`, nil)), success, nil)
+		p.by(p.x(p.a("refund", `{"order":7}`, nil), unknown, nil))
 		return p.open()
 	}, inDoubt, "", undecidable},
 	{"suspect-key", "the registry says since which index the runtime's key was in the wrong hands: all that it signed from there on is in doubt", refundOnce, "", func(p *part) *evidence.Placed {
