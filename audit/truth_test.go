@@ -246,6 +246,19 @@ var cells = []cell{
 		p.by(p.x(p.hideInput(a), success, nil))
 		return p.contracted()
 	}, supported, evidence.SourceRuntime, verified},
+	{"withheld-output-whose-public-members-decide", "what it gave is withheld, but for the members that the record shows, which are all that is asked for", paidID, "", func(p *part) *evidence.Placed {
+		x := p.gave("refund", `{}`, `{"paid":true,"iban":"x"}`, func(b *evidence.Execution) { b.Refs = evidence.Object(`{"paid":true}`) })
+		p.withhold(*x.Record.Body.(*evidence.Execution).Output)
+		p.by(x)
+		return p.contracted()
+	}, supported, evidence.SourceRuntime, verified},
+	{"contract-withheld-and-the-tool-said-so", "which source the contract asks for is withheld: the strongest is enough for the assertion, and the contract stays open", refundOnce, "", func(p *part) *evidence.Placed {
+		a := p.a("refund", `{}`, nil)
+		x := p.x(a, success, nil)
+		p.by(x, p.confirm(audittest.Tool, a, success, true))
+		p.withhold(p.Body.Contract.Document)
+		return p.asserts(action("refund"))
+	}, supported, evidence.SourceConfirmed, undecidable},
 	{"settled-by-a-probe", "nobody knew whether it happened, until a probe found that it had", refundOnce, "", func(p *part) *evidence.Placed {
 		x := p.x(p.a("refund", `{}`, nil), unknown, nil)
 		p.by(x, p.Line(&evidence.Settlement{Settles: x.ID, By: evidence.ByProbe, Finding: success}))
@@ -394,6 +407,11 @@ var cells = []cell{
 		p.ok("refund", `{"order":8}`)
 		return p.contracted()
 	}, unsupported, "", wrong},
+	{"another-input-as-its-public-members-show", "the input is withheld, and what the record shows of it is of another order", order7, "", func(p *part) *evidence.Placed {
+		a := p.a("refund", `{"order":8,"iban":"x"}`, func(b *evidence.Authorization) { b.Params = evidence.Object(`{"order":8}`) })
+		p.x(p.hideInput(a), success, nil)
+		return p.contracted()
+	}, unsupported, "", wrong},
 	{"another-output", "it succeeded, and gave something else", paidID, "", func(p *part) *evidence.Placed {
 		p.gave("refund", `{}`, `{"paid":false}`, nil)
 		return p.contracted()
@@ -503,6 +521,11 @@ var cells = []cell{
 		p.by(p.x(p.a("refund", `{"order":7}`, nil), unknown, nil))
 		return p.open()
 	}, inDoubt, "", undecidable},
+	{"doubt-of-a-weaker-source", "somebody reported that it was accepted: a stronger word may yet come", refundOnce, "", func(p *part) *evidence.Placed {
+		a := p.a("refund", `{}`, nil)
+		p.by(p.x(a, evidence.StatusAccepted, func(b *evidence.Execution) { b.Source = evidence.SourceReported }))
+		return p.open()
+	}, inDoubt, "", undecidable},
 	{"suspect-key", "the registry says since which index the runtime's key was in the wrong hands: all that it signed from there on is in doubt", refundOnce, "", func(p *part) *evidence.Placed {
 		x := p.ok("refund", `{}`)
 		p.by(x)
@@ -516,6 +539,11 @@ var cells = []cell{
 		p.ok("refund", `{}`)
 		p.withhold(p.Body.Contract.Document)
 		return p.contracted()
+	}, undisclosed, "", undecidable},
+	{"contract-withheld-and-the-runtime-said-so", "which source the contract asks for is withheld: the runtime's word may do, or not", refundOnce, "", func(p *part) *evidence.Placed {
+		p.ok("refund", `{}`)
+		p.withhold(p.Body.Contract.Document)
+		return p.asserts(action("refund"))
 	}, undisclosed, "", undecidable},
 	{"withheld-input-that-decides", "a refund succeeded; of which order, is withheld", order7, "", func(p *part) *evidence.Placed {
 		p.by(p.x(p.hideInput(p.a("refund", `{"order":7}`, nil)), success, nil))

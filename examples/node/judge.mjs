@@ -228,7 +228,9 @@ function evaluate(c, context) {
     const doubtDecides = everywhere(perhaps, yes) !== somewhere(perhaps, yes) || everywhere(yes, perhaps) !== somewhere(yes, perhaps);
     const touches = (i) => [...matches.get(i), ...forbidden.get(i)];
     if (doubtDecides) return { result: 'in_doubt', records: ids(items.filter((i) => i.state === 'doubt' && (touches(i).some((v) => v > no) || inOnly(i)))) };
-    return { result: 'undisclosed', records: ids(items.filter((i) => touches(i).includes(perhaps))) };
+    // What hangs on the source alone that a withheld contract asks for is no record's to decide.
+    const bySource = (i) => i.state === 'done' && enough(i) === perhaps && !c.expects.some((e) => fits(i, e) === perhaps);
+    return { result: 'undisclosed', records: ids(items.filter((i) => touches(i).includes(perhaps) && !bySource(i))) };
   }
   const wrong = done.filter((i) => forbidden.get(i).includes(yes));
   if (wrong.length > 0) return { result: 'contradicted', records: ids(wrong) };
