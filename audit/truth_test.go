@@ -293,6 +293,13 @@ var cells = []cell{
 		return p.contracted()
 	}, supported, evidence.SourceRuntime, verified},
 
+	{"settles-what-is-not-in-doubt", "somebody settles what is known to have succeeded: that is wrong by itself, and changes nothing", refundOnce, "", func(p *part) *evidence.Placed {
+		x := p.ok("refund", `{}`)
+		p.by(x)
+		p.Line(&evidence.Settlement{Settles: x.ID, By: evidence.ByProbe, Finding: failure})
+		return p.contracted()
+	}, supported, evidence.SourceRuntime, wrong},
+
 	// contradicted
 	{"failed-attempt", "it was tried, and failed", refundOnce, "", func(p *part) *evidence.Placed {
 		p.by(p.x(p.a("refund", `{}`, nil), failure, nil))
@@ -349,6 +356,15 @@ var cells = []cell{
 		x := p.x(a, unknown, nil)
 		p.Line(&evidence.Settlement{Settles: x.ID, By: evidence.ByHuman, Finding: success})
 		p.by(x, p.confirm(audittest.Tool, a, failure, true))
+		return p.contracted()
+	}, contradicted, "", wrong},
+	{"a-settlement-against-the-word-that-it-names", "a settlement says the contrary of the tool's word that it rests on: it counts for nothing, and the word counts once the line names it by itself", refundOnce, "", func(p *part) *evidence.Placed {
+		a := p.a("refund", `{}`, nil)
+		x := p.x(a, unknown, nil)
+		c := p.confirm(audittest.Tool, a, failure, false)
+		p.Line(&evidence.Settlement{Settles: x.ID, By: evidence.ByConfirmation, Answer: c.ID, Finding: success})
+		p.Line(&evidence.Escalation{Reason: "confirmed", To: audittest.Team}, c.ID)
+		p.by(x, c)
 		return p.contracted()
 	}, contradicted, "", wrong},
 	{"forbidden-after-the-claim", "the claim was right when it was made; at the close of the run the contract is broken", `{"contract":"v1","task":"complaint","expects":[{"action":"refund"}],"forbids":[{"action":"wipe"}]}`, "", func(p *part) *evidence.Placed {

@@ -168,7 +168,8 @@ export class Runs {
     run.covers.push(r.id);
     const named = this.byID.get(b.settles);
     const ask = (ok, reason) => this.report.ask('outcome', ok, reason, r, b.settles);
-    if (!ask(named?.run === r.run && ['authorization', 'execution'].includes(named.kind), 'unknown_reference')) return;
+    r.void = !ask(named?.run === r.run && ['authorization', 'execution'].includes(named.kind), 'unknown_reference');
+    if (r.void) return;
     // What is said of an authorization is said of its last attempt.
     const target = run.attempts.get(named.id)?.at(-1) ?? named;
     r.target = target.id;
@@ -180,8 +181,8 @@ export class Runs {
       if (r.void) return;
     }
     const open = target.kind === 'execution' ? ['unknown', 'accepted'].includes(target.body.status) : !run.attempts.has(target.id);
-    ask(open && !run.settled.has(target.id), 'not_in_doubt');
-    run.settled.set(target.id, r);
+    r.void = !ask(open && !run.settled.has(target.id), 'not_in_doubt');
+    if (!r.void) run.settled.set(target.id, r);
   }
 
   decision(run, r) {
