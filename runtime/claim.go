@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"ledgerd/audit"
+	"ledgerd/checkpoint"
 	"ledgerd/evidence"
 	"ledgerd/ledger"
 )
@@ -103,14 +105,11 @@ func (r *Run) say(ctx context.Context, text string, results []Evidenced) (*Claim
 	}
 	payloads := []evidence.Payload{*words}
 	st := evidence.Statement{Text: words.Commitment()}
-	if st.Assertions, err = r.assertions(ctx, results, &payloads); err != nil {
+	claimed := distinct(results)
+	if st.Assertions, err = r.assertions(ctx, claimed, &payloads); err != nil {
 		return nil, err
 	}
-	for _, e := range results {
-		if e == nil || e.evidenced() == nil {
-			continue
-		}
-		res := e.evidenced()
+	for _, res := range claimed {
 		if !res.Execution.IsZero() {
 			st.Cites = append(st.Cites, res.Execution)
 		}
@@ -133,57 +132,87 @@ func (r *Run) say(ctx context.Context, text string, results []Evidenced) (*Claim
 	return &Claim{ID: placed.ID, Text: text, Verdict: *v}, nil
 }
 
-// assertions says of each result that its action succeeded. Where the run has other
-// steps with the same action on the same resource, that would be true of any of
-// them: then it says which, by the input, and how often, for one success must not
-// stand for two steps. r.mu is held.
-func (r *Run) assertions(ctx context.Context, results []Evidenced, payloads *[]evidence.Payload) ([]evidence.Assertion, error) {
-	type what struct{ action, resource string }
-	steps := make(map[what]int)
-	inputs := make(map[string]*evidence.Commitment)
-	for _, name := range r.state.Steps() {
-		b := r.state.Plan(name, r.last).Action.Record
-		steps[what{b.Action, b.Resource}]++
-		inputs[name] = &b.Input
-	}
-	var list []evidence.Assertion
-	var exact []string // of each, the canonical input, where it says which
-	times := make(map[string]int)
+// distinct returns the results that there are, each step's once.
+func distinct(results []Evidenced) []*Result {
+	var list []*Result
 	for _, e := range results {
 		if e == nil || e.evidenced() == nil {
 			continue
 		}
 		res := e.evidenced()
-		list, exact = append(list, evidence.Assertion{Kind: evidence.AssertAction, Action: res.Action, Resource: res.Resource}), append(exact, "")
-		if input := inputs[res.Step]; input != nil && steps[what{res.Action, res.Resource}] > 1 {
-			p, err := r.rt.cfg.Ledger.ReadPayload(ctx, input.Commit)
-			switch {
-			case errors.Is(err, ledger.ErrErased) || errors.Is(err, ledger.ErrNoPayload):
-				continue // nobody could compare it
-			case err != nil:
-				return nil, fmt.Errorf("run %q: read the input of step %q: %w", r.key, res.Step, err)
-			}
-			if v := jsontext.Value(slices.Clone(p.Data)); v.Canonicalize() == nil {
-				exact[len(list)-1] = string(v)
-				times[res.Action+"\n"+res.Resource+"\n"+string(v)]++
-			}
+		if !slices.ContainsFunc(list, func(other *Result) bool { return other.Step == res.Step }) {
+			list = append(list, res)
 		}
 	}
-	for i := range list {
-		if exact[i] == "" {
+	return list
+}
+
+// assertions says of each result that its action succeeded. Where several results
+// are of one action on one resource, it says how often, for one success must not
+// stand for two steps. And where a step did not succeed, and another one did the
+// same to the same, it says by the input which: only there, for a claim should hold
+// no copy of what may have to be erased. r.mu is held.
+func (r *Run) assertions(ctx context.Context, claimed []*Result, payloads *[]evidence.Payload) ([]evidence.Assertion, error) {
+	type what struct{ action, resource string }
+	run := make(map[what]int)    // steps of the run
+	failed := make(map[what]int) // of those that are claimed
+	cited := make(map[what]int)  // likewise, all of them
+	plans := make(map[string]checkpoint.Plan)
+	for _, name := range r.state.Steps() {
+		p := r.state.Plan(name, r.last)
+		plans[name] = p
+		run[what{p.Action.Record.Action, p.Action.Record.Resource}]++
+	}
+	for _, res := range claimed {
+		w := what{res.Action, res.Resource}
+		cited[w]++
+		if p, ok := plans[res.Step]; ok && p.Next != checkpoint.Return {
+			failed[w]++
+		}
+	}
+	inputs := make([]jsontext.Value, len(claimed)) // canonical, where one has to be told from another
+	for i, res := range claimed {
+		w := what{res.Action, res.Resource}
+		p, ok := plans[res.Step]
+		if !ok || failed[w] == 0 || run[w] == 1 {
 			continue
 		}
-		a := &list[i]
-		doc, err := marshal(expectation{a.Action, a.Resource, jsontext.Value(exact[i]), times[a.Action+"\n"+a.Resource+"\n"+exact[i]]})
+		input, err := r.rt.cfg.Ledger.ReadPayload(ctx, p.Action.Record.Input.Commit)
+		if errors.Is(err, ledger.ErrErased) || errors.Is(err, ledger.ErrNoPayload) {
+			continue // nobody could compare it
+		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("run %q: read the input of step %q: %w", r.key, res.Step, err)
 		}
-		if _, err := audit.ParseExpectation(doc); err != nil {
-			continue // numbers that no contract can hold
+		if v := jsontext.Value(slices.Clone(input.Data)); v.Canonicalize() == nil {
+			inputs[i] = v
 		}
-		if a.Expect, err = r.rt.sealInto(payloads)(mediaJSON, doc); err != nil {
-			return nil, err
+	}
+	var list []evidence.Assertion
+	for i, res := range claimed {
+		a := evidence.Assertion{Kind: evidence.AssertAction, Action: res.Action, Resource: res.Resource}
+		w := what{res.Action, res.Resource}
+		e := expectation{Action: res.Action, Resource: res.Resource, Times: cited[w]}
+		if p, ok := plans[res.Step]; ok && p.Next != checkpoint.Return && inputs[i] != nil {
+			e.Input, e.Times = inputs[i], 0
+			for k, other := range claimed {
+				if (what{other.Action, other.Resource}) == w && bytes.Equal(inputs[k], inputs[i]) {
+					e.Times++
+				}
+			}
 		}
+		if e.Input != nil || e.Times > 1 {
+			doc, err := marshal(&e)
+			if err != nil {
+				return nil, err
+			}
+			if _, err := audit.ParseExpectation(doc); err == nil { // else a number that no contract can hold
+				if a.Expect, err = r.rt.sealInto(payloads)(mediaJSON, doc); err != nil {
+					return nil, err
+				}
+			}
+		}
+		list = append(list, a)
 	}
 	return list, nil
 }
@@ -192,7 +221,7 @@ func (r *Run) assertions(ctx context.Context, results []Evidenced, payloads *[]e
 type expectation struct {
 	Action   string         `json:"action"`
 	Resource string         `json:"resource,omitzero"`
-	Input    jsontext.Value `json:"input"`
+	Input    jsontext.Value `json:"input,omitzero"`
 	Times    int            `json:"times"`
 }
 

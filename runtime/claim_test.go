@@ -356,6 +356,9 @@ func TestClaimIsOfItsSteps(t *testing.T) {
 	if err != nil || claim.Verdict.Err() != nil {
 		t.Fatal(claim, err)
 	}
+	if again, err := run.Claim(ctx, "told and told", one, one); err != nil || again.Verdict.Err() != nil {
+		t.Errorf("one step, named twice: %+v, %v", again, err)
+	}
 	if _, err := runtime.Do(ctx, run, "second", tool, mail{To: "mia", Text: "b"}, runtime.On("mailbox")); err == nil {
 		t.Fatal("it did not fail")
 	}
@@ -385,6 +388,18 @@ func TestClaimIsOfItsSteps(t *testing.T) {
 	both, err := run.ClaimSteps(ctx, "told twice", "same-0", "same-2")
 	if err != nil || both.Verdict.Err() != nil {
 		t.Errorf("both: %+v, %v", both, err)
+	}
+	// An auditor who counts less of it than the runtime does counts to two as well.
+	for _, p := range w.Records(run.ID()) {
+		if p.ID != both.ID {
+			continue
+		}
+		for _, a := range p.Record.Body.(*evidence.Claim).Statements[0].Assertions {
+			expects, err := runtime.Embedded{Ledger: w.Ledger}.ReadPayload(ctx, a.Expect.Commit)
+			if err != nil || string(expects.Data) != `{"action":"send_email","resource":"mailbox","times":2}` {
+				t.Errorf("it asserts %s, %v", expects.Data, err)
+			}
+		}
 	}
 	w.Sound(run.ID())
 	// In another process, from the top: words alone are not the claim that rests on

@@ -118,10 +118,8 @@ func (r *Run) saidBefore(ctx context.Context, text string, results []Evidenced) 
 
 func namesOf(results []Evidenced) []string {
 	var names []string
-	for _, e := range results {
-		if e != nil && e.evidenced() != nil {
-			names = append(names, e.evidenced().Step)
-		}
+	for _, res := range distinct(results) {
+		names = append(names, res.Step)
 	}
 	return names
 }
