@@ -64,7 +64,7 @@ func (r *Run) judge(c *claimRecord, asOf, told uint64, weakest evidence.Source, 
 	b.index()
 	contract := b.contract(w)
 	if c != nil {
-		w.Claim = c.id
+		w.Claim, w.Bare = c.id, BareStatements(c.body)
 		for i := range c.body.Statements {
 			for k := range c.body.Statements[i].Assertions {
 				d := b.assertion(&c.body.Statements[i].Assertions[k], contract, w.Contract)

@@ -9,6 +9,15 @@ import (
 
 // settle takes what a probe or a human found out about a doubt.
 func (r *Run) settle(p place, b *evidence.Settlement, by Signer) []Finding {
+	found, counts := r.settles(p, b, by)
+	if c := r.beside[b.Answer]; !counts && c != nil && c.cited == p.index {
+		c.cited = 0 // else what a tool says could be buried by naming it here
+	}
+	return found
+}
+
+// settles reports also whether the settlement counts.
+func (r *Run) settles(p place, b *evidence.Settlement, by Signer) (found []Finding, counts bool) {
 	r.happened(p.id)
 	a, i := r.byID[b.Settles], -1
 	if a != nil {
@@ -18,9 +27,8 @@ func (r *Run) settle(p place, b *evidence.Settlement, by Signer) []Finding {
 	}
 	if a == nil {
 		r.brief.lose()
-		return []Finding{p.broken(RuleOutcome, ReasonReference, "an earlier authorization or execution of the run", "%s", b.Settles)}
+		return []Finding{p.broken(RuleOutcome, ReasonReference, "an earlier authorization or execution of the run", "%s", b.Settles)}, false
 	}
-	var found []Finding
 	open := a.auth != nil && a.allowed()
 	if i >= 0 {
 		open = a.outcomeOf(i, p.index).state == maybe
@@ -29,7 +37,7 @@ func (r *Run) settle(p place, b *evidence.Settlement, by Signer) []Finding {
 	}
 	if !open {
 		found = append(found, p.broken(RuleOutcome, ReasonNotInDoubt, "what it settles to be in doubt", "%s, which is not", b.Settles).and(a.id, a.index))
-		return found
+		return found, false
 	}
 	w := answer{id: p.id, index: p.index, key: by.Key, attempt: i, status: b.Finding, output: b.Output, refs: b.Refs}
 	switch b.By {
@@ -48,14 +56,14 @@ func (r *Run) settle(p place, b *evidence.Settlement, by Signer) []Finding {
 		}
 	}
 	if b.By == evidence.ByConfirmation && w.source != evidence.SourceConfirmed {
-		return append(found, p.broken(RuleOutcome, ReasonDiffers, "a confirmation by "+a.tool+" of what is settled, with the finding "+string(b.Finding), "another"))
+		return append(found, p.broken(RuleOutcome, ReasonDiffers, "a confirmation by "+a.tool+" of what is settled, with the finding "+string(b.Finding), "another")), false
 	}
 	if a.imported() && w.source != evidence.SourceConfirmed {
 		w.source = evidence.SourceImported
 	}
 	r.brief.touch(a)
 	a.answers = append(a.answers, w)
-	return found
+	return found, true
 }
 
 // Doubt is an action whose outcome nobody knows.

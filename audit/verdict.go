@@ -28,7 +28,40 @@ type Verdict struct {
 	Assertions []AssertionResult
 	Disclosed  []evidence.Digest // payloads that were looked at, sorted
 	Withheld   []evidence.Digest // and those that should have been; no part of the bytes
+	Bare       []Bare            // statements that are words alone; no part of the bytes
 	Result     evidence.Result
+}
+
+// Bare is a statement of a claim that asserts nothing, so that no evidence could
+// ever speak against it, or that cites nothing, so that nobody says on what it
+// rests. It decides nothing; whoever shows the claim shows it as what it is.
+type Bare struct {
+	Statement      int // position, from 0
+	Asserts, Cites bool
+}
+
+func (b Bare) String() string {
+	switch {
+	case b.Asserts:
+		return fmt.Sprintf("statement %d cites nothing", b.Statement)
+	case b.Cites:
+		return fmt.Sprintf("statement %d asserts nothing", b.Statement)
+	}
+	return fmt.Sprintf("statement %d asserts nothing and cites nothing", b.Statement)
+}
+
+// BareStatements returns the statements of a claim that assert or cite nothing.
+// A statement cites where it names a record or a step.
+func BareStatements(c *evidence.Claim) []Bare {
+	var all []Bare
+	for i := range c.Statements {
+		s := &c.Statements[i]
+		b := Bare{i, len(s.Assertions) > 0, len(s.Cites)+len(s.Steps) > 0}
+		if !b.Asserts || !b.Cites {
+			all = append(all, b)
+		}
+	}
+	return all
 }
 
 // ContractResult is what was decided about the run's contract.

@@ -1,11 +1,16 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"ledgerd/audit"
+	"ledgerd/checkpoint"
 	"ledgerd/evidence"
 	"ledgerd/ledger"
 )
@@ -29,17 +34,32 @@ type Verdict struct {
 	ID       evidence.ID // of its record
 	Result   evidence.Result
 	Document []byte // canonical JSON (RFC 8785)
-	claim    evidence.ID
-	why      []string
+
+	claim evidence.ID
+	now   evidence.Result // as judged by this runtime, whatever the record says
+	need  bool            // a contract: [Config.NeedContract]
+	why   []string
+	notes []string
 }
 
-// Err returns nil where the claim is supported, or the run has no contract and
-// nothing speaks against the claim; else *Unsupported.
+// Err returns nil where the claim may leave as a completion: where it is
+// supported, or where the run has no contract, nothing speaks against the claim,
+// and the operator does not ask for one ([Config.NeedContract]). Else it is
+// *Unsupported.
 func (v *Verdict) Err() error {
-	if v.Result == evidence.Supported || v.Result == evidence.NoContract {
-		return nil
+	result := v.Result
+	if v.now == evidence.Contradicted || v.now == evidence.Unsupported {
+		// The records that it was reached from do not give what is recorded. (What
+		// only is not to be read any more, was read when it was recorded.)
+		result = v.now
 	}
-	return &Unsupported{v.claim, v.ID, v.Result, v.why}
+	switch {
+	case result == evidence.Supported, result == evidence.NoContract && !v.need:
+		return nil
+	case result == evidence.NoContract:
+		return &Unsupported{v.claim, v.ID, result, append(slices.Clone(v.why), v.notes...)}
+	}
+	return &Unsupported{v.claim, v.ID, result, v.why}
 }
 
 // Claim records that the agent says something is done, resting on results of
@@ -61,7 +81,7 @@ func (r *Run) Claim(ctx context.Context, text string, results ...Evidenced) (mad
 	}
 	r.mu.Unlock()
 	if recorded != nil {
-		c, err := r.replayClaim(ctx, id, recorded, text)
+		c, err := r.replayClaim(ctx, id, recorded, text, results)
 		if c != nil || err != nil {
 			if err == nil {
 				r.mu.Lock()
@@ -83,13 +103,13 @@ func (r *Run) say(ctx context.Context, text string, results []Evidenced) (*Claim
 	if err != nil {
 		return nil, err
 	}
+	payloads := []evidence.Payload{*words}
 	st := evidence.Statement{Text: words.Commitment()}
-	for _, e := range results {
-		if e == nil || e.evidenced() == nil {
-			continue
-		}
-		res := e.evidenced()
-		st.Assertions = append(st.Assertions, evidence.Assertion{Kind: evidence.AssertAction, Action: res.Action, Resource: res.Resource})
+	claimed := distinct(results)
+	if st.Assertions, err = r.assertions(ctx, claimed, &payloads); err != nil {
+		return nil, err
+	}
+	for _, res := range claimed {
 		if !res.Execution.IsZero() {
 			st.Cites = append(st.Cites, res.Execution)
 		}
@@ -99,7 +119,7 @@ func (r *Run) say(ctx context.Context, text string, results []Evidenced) (*Claim
 		st.Assertions = append(st.Assertions, evidence.Assertion{Kind: evidence.AssertContract})
 	}
 	placed, err := r.write(ctx, draft{
-		body: &evidence.Claim{Statements: []evidence.Statement{st}}, actor: r.agent, payloads: []evidence.Payload{*words},
+		body: &evidence.Claim{Statements: []evidence.Statement{st}}, actor: r.agent, payloads: payloads,
 	})
 	if err != nil {
 		return nil, err
@@ -112,9 +132,105 @@ func (r *Run) say(ctx context.Context, text string, results []Evidenced) (*Claim
 	return &Claim{ID: placed.ID, Text: text, Verdict: *v}, nil
 }
 
+// distinct returns the results that there are, each step's once.
+func distinct(results []Evidenced) []*Result {
+	var list []*Result
+	for _, e := range results {
+		if e == nil || e.evidenced() == nil {
+			continue
+		}
+		res := e.evidenced()
+		if !slices.ContainsFunc(list, func(other *Result) bool { return other.Step == res.Step }) {
+			list = append(list, res)
+		}
+	}
+	return list
+}
+
+// assertions says of each result that its action succeeded. Where several results
+// are of one action on one resource, it says how often, for one success must not
+// stand for two steps. And where a step did not succeed, and another one did the
+// same to the same, it says by the input which: only there, for a claim should hold
+// no copy of what may have to be erased. r.mu is held.
+func (r *Run) assertions(ctx context.Context, claimed []*Result, payloads *[]evidence.Payload) ([]evidence.Assertion, error) {
+	type what struct{ action, resource string }
+	run := make(map[what]int)    // steps of the run
+	failed := make(map[what]int) // of those that are claimed
+	cited := make(map[what]int)  // likewise, all of them
+	plans := make(map[string]checkpoint.Plan)
+	for _, name := range r.state.Steps() {
+		p := r.state.Plan(name, r.last)
+		plans[name] = p
+		run[what{p.Action.Record.Action, p.Action.Record.Resource}]++
+	}
+	for _, res := range claimed {
+		w := what{res.Action, res.Resource}
+		cited[w]++
+		if p, ok := plans[res.Step]; ok && p.Next != checkpoint.Return {
+			failed[w]++
+		}
+	}
+	inputs := make([]jsontext.Value, len(claimed)) // canonical, where one has to be told from another
+	for i, res := range claimed {
+		w := what{res.Action, res.Resource}
+		p, ok := plans[res.Step]
+		if !ok || failed[w] == 0 || run[w] == 1 {
+			continue
+		}
+		input, err := r.rt.cfg.Ledger.ReadPayload(ctx, p.Action.Record.Input.Commit)
+		if errors.Is(err, ledger.ErrErased) || errors.Is(err, ledger.ErrNoPayload) {
+			continue // nobody could compare it
+		}
+		if err != nil {
+			return nil, fmt.Errorf("run %q: read the input of step %q: %w", r.key, res.Step, err)
+		}
+		if v := jsontext.Value(slices.Clone(input.Data)); v.Canonicalize() == nil {
+			inputs[i] = v
+		}
+	}
+	var list []evidence.Assertion
+	for i, res := range claimed {
+		a := evidence.Assertion{Kind: evidence.AssertAction, Action: res.Action, Resource: res.Resource}
+		w := what{res.Action, res.Resource}
+		e := expectation{Action: res.Action, Resource: res.Resource, Times: cited[w]}
+		if p, ok := plans[res.Step]; ok && p.Next != checkpoint.Return && inputs[i] != nil {
+			e.Input, e.Times = inputs[i], 0
+			for k, other := range claimed {
+				if (what{other.Action, other.Resource}) == w && bytes.Equal(inputs[k], inputs[i]) {
+					e.Times++
+				}
+			}
+		}
+		if e.Input != nil || e.Times > 1 {
+			doc, err := marshal(&e)
+			if err != nil {
+				return nil, err
+			}
+			if _, err := audit.ParseExpectation(doc); err == nil { // else a number that no contract can hold
+				if a.Expect, err = r.rt.sealInto(payloads)(mediaJSON, doc); err != nil {
+					return nil, err
+				}
+			}
+		}
+		list = append(list, a)
+	}
+	return list, nil
+}
+
+// expectation is an item of a contract's expects, as far as a claim needs it.
+type expectation struct {
+	Action   string         `json:"action"`
+	Resource string         `json:"resource,omitzero"`
+	Input    jsontext.Value `json:"input,omitzero"`
+	Times    int            `json:"times"`
+}
+
 // replayClaim returns a recorded claim if it says the same; nil if it says
 // something else, and the program goes on from there.
-func (r *Run) replayClaim(ctx context.Context, id evidence.ID, body *evidence.Claim, text string) (*Claim, error) {
+func (r *Run) replayClaim(ctx context.Context, id evidence.ID, body *evidence.Claim, text string, results []Evidenced) (*Claim, error) {
+	if !slices.Equal(body.Statements[0].Steps, namesOf(results)) {
+		return nil, nil // the same words, resting on something else
+	}
 	said, err := r.rt.cfg.Ledger.ReadPayload(ctx, body.Statements[0].Text.Commit)
 	if err != nil || string(said.Data) != text {
 		return nil, nil // erased: it cannot be the same for sure, so it is said again
@@ -133,11 +249,7 @@ func (r *Run) replayClaim(ctx context.Context, id evidence.ID, body *evidence.Cl
 func (r *Run) judge(ctx context.Context, claim evidence.ID) (out *Verdict, err error) {
 	ctx, span := r.recordSpan(ctx, "verdict")
 	defer func() { span.judged(out, err) }()
-	payloads := &lazyPayloads{ctx: ctx, ledger: r.rt.cfg.Ledger}
-	v, err := audit.Judge(r.state.Run(), claim, "", payloads)
-	if err == nil {
-		err = payloads.err
-	}
+	v, err := r.judged(ctx, claim)
 	if err != nil {
 		return nil, fmt.Errorf("run %q: judge the claim %s: %w", r.key, claim, err)
 	}
@@ -156,9 +268,17 @@ func (r *Run) judge(ctx context.Context, claim evidence.ID) (out *Verdict, err e
 	if err != nil {
 		return nil, err
 	}
-	out = &Verdict{ID: placed.ID, Result: v.Result, Document: document, claim: claim}
-	out.explain(v)
+	out = r.verdict(placed.ID, v.Result, v)
+	out.Document = document
 	return out, nil
+}
+
+// verdict is what was recorded about a claim, in the light of what it is judged
+// to be.
+func (r *Run) verdict(id evidence.ID, recorded evidence.Result, judged *audit.Verdict) *Verdict {
+	v := &Verdict{ID: id, Result: recorded, claim: judged.Claim, now: judged.Result, need: r.rt.cfg.NeedContract}
+	v.explain(judged)
+	return v
 }
 
 // explain keeps in words why a verdict is what it is.
@@ -171,10 +291,20 @@ func (v *Verdict) explain(judged *audit.Verdict) {
 	if c := judged.Contract; len(judged.Assertions) == 0 && c != nil && c.Result != evidence.Supported && c.Why != "" {
 		v.why = append(v.why, c.Why)
 	}
+	if judged.Contract == nil {
+		v.notes = append(v.notes, "the run has no contract: nobody said what had to happen")
+	}
+	for _, b := range judged.Bare {
+		v.notes = append(v.notes, b.String())
+	}
 }
 
 // Why says in words what speaks against the claim; empty: nothing does.
 func (v *Verdict) Why() []string { return v.why }
+
+// Notes says what whoever reads the claim has to know of it, whatever the result:
+// that a statement asserts nothing or cites nothing, that the run has no contract.
+func (v *Verdict) Notes() []string { return v.notes }
 
 // lazyPayloads reads what a judge asks for. It holds what it has read.
 type lazyPayloads struct {
@@ -212,7 +342,8 @@ func (r *Run) unsupported(ctx context.Context, c *Claim) error {
 }
 
 // Summary is text that may leave the runtime as a completion, for the evidence
-// supports it.
+// supports it; with the verdict that says so, and what has to be shown with it
+// ([Verdict.Notes]). Nothing but [Run.Summarize] makes one.
 type Summary struct {
 	Text    string
 	Claim   evidence.ID
@@ -220,14 +351,25 @@ type Summary struct {
 }
 
 // Summarize is [Run.Claim] for text that is to leave the runtime: it returns the
-// text only where the verdict lets it, and *Unsupported otherwise.
+// text only where the verdict lets it, and *Unsupported otherwise. A claim that is
+// replayed is held to what was done since, too.
 func (r *Run) Summarize(ctx context.Context, text string, results ...Evidenced) (*Summary, error) {
 	c, err := r.Claim(ctx, text, results...)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Verdict.Err(); err != nil {
+	err = c.Verdict.Err()
+	if err == nil && c.Replayed {
+		r.mu.Lock()
+		err = r.contractHolds(ctx, &c.Verdict)
+		r.mu.Unlock()
+	}
+	var unsupported *Unsupported
+	if errors.As(err, &unsupported) {
 		return nil, errors.Join(err, r.unsupported(ctx, c))
+	}
+	if err != nil {
+		return nil, err
 	}
 	return &Summary{text, c.ID, c.Verdict}, nil
 }

@@ -11,10 +11,12 @@ import (
 	"ledgerd/evidence"
 )
 
-// Close ends the run where it is done: its last claim's verdict says so, and
-// nothing is in doubt. Otherwise it leaves the run open for whoever resumes it.
-// Either way the lease is given back. Call it when the program is through with
-// the run, however that came about.
+// Close ends the run where it is done: its last claim's verdict says so, nothing
+// that was done since breaks the contract, and nothing is in doubt. Otherwise it
+// leaves the run open for whoever resumes it; and where that is for work since a
+// claim that would have completed it, it says so with *Unsupported. Either way the
+// lease is given back. Call it when the program is through with the run, however
+// that came about.
 func (r *Run) Close(ctx context.Context) error {
 	defer r.release(ctx)
 	r.mu.Lock()
@@ -28,20 +30,23 @@ func (r *Run) Close(ctx context.Context) error {
 		return nil
 	}
 	v, ok := r.state.Verdict(claims[len(claims)-1])
-	if !ok || v.Result != evidence.Supported && v.Result != evidence.NoContract || len(r.state.Run().InDoubt()) > 0 {
-		return nil
+	if lets := v.Result == evidence.Supported || v.Result == evidence.NoContract && !r.rt.cfg.NeedContract; !ok || !lets || len(r.state.Run().InDoubt()) > 0 {
+		return nil // known without judging anything again
 	}
-	ctx, span := r.recordSpan(ctx, "close")
-	_, err := r.write(ctx, draft{body: &evidence.RunClosed{End: evidence.Completed}})
-	span.done(err)
-	return err
+	if err := r.mayComplete(ctx); err != nil {
+		return err
+	}
+	return r.completed(ctx)
 }
 
 // End closes the run as failed or stopped, for a reason (an identifier: a failure
 // class, say). A run that ended so stays so. It is a *RunError with reason
 // in_doubt where something is in doubt: that has to be settled first, for
-// afterwards nobody can.
+// afterwards nobody can. What completes a run is [Run.Complete], not a word.
 func (r *Run) End(ctx context.Context, end evidence.End, reason string) error {
+	if end != evidence.Failed && end != evidence.Stopped {
+		return fmt.Errorf("run %q: want it to end as failed or stopped, found %q: Complete looks at the claim first", r.key, end)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if closed := r.state.Closed(); closed != nil {

@@ -111,6 +111,9 @@ type Unsupported struct {
 
 func (e *Unsupported) Error() string {
 	text := fmt.Sprintf("the claim %s is %s", e.Claim, strings.ReplaceAll(string(e.Result), "_", " "))
+	if e.Result == evidence.NoContract {
+		text = fmt.Sprintf("the claim %s is held to no contract, and one is needed", e.Claim)
+	}
 	if len(e.Why) > 0 {
 		text += ": " + strings.Join(e.Why, "; ")
 	}

@@ -55,8 +55,8 @@ func (r *Run) ClaimSteps(ctx context.Context, text string, steps ...string) (*Cl
 	return &Claim{ID: id, Text: text, Verdict: *v, Replayed: true}, nil
 }
 
-// verdictOn returns the verdict on a claim of the line, and makes it where we
-// crashed between the two. r.mu is held.
+// verdictOn returns the verdict on a claim of the line, with its document, and makes
+// it where we crashed between the two. r.mu is held.
 func (r *Run) verdictOn(ctx context.Context, claim evidence.ID) (*Verdict, error) {
 	recorded, ok := r.state.Verdict(claim)
 	if !ok {
@@ -66,18 +66,34 @@ func (r *Run) verdictOn(ctx context.Context, claim evidence.ID) (*Verdict, error
 	if err != nil {
 		return nil, fmt.Errorf("the recorded verdict on %s: %w", claim, err)
 	}
-	v := &Verdict{ID: r.state.Judged(claim), Result: recorded.Result, Document: document.Data, claim: claim}
-	// Why, the document does not say in words: it is judged again for those.
-	payloads := &lazyPayloads{ctx: ctx, ledger: r.rt.cfg.Ledger}
-	judged, err := audit.Judge(r.state.Run(), claim, "", payloads)
-	if err == nil {
-		err = payloads.err
+	v, err := r.weigh(ctx, claim, &recorded)
+	if err != nil {
+		return nil, err
 	}
+	v.Document = document.Data
+	return v, nil
+}
+
+// weigh judges again a claim on which a verdict is recorded: for the reasons, which
+// no document has, and because a record that says supported makes nothing so. r.mu
+// is held.
+func (r *Run) weigh(ctx context.Context, claim evidence.ID, recorded *evidence.Verdict) (*Verdict, error) {
+	judged, err := r.judged(ctx, claim)
 	if err != nil {
 		return nil, fmt.Errorf("run %q: judge the claim %s: %w", r.key, claim, err)
 	}
-	v.explain(judged)
-	return v, nil
+	return r.verdict(r.state.Judged(claim), recorded.Result, judged), nil
+}
+
+// judged decides a claim, or with the zero ID the contract over all that stands.
+// r.mu is held.
+func (r *Run) judged(ctx context.Context, claim evidence.ID) (*audit.Verdict, error) {
+	payloads := &lazyPayloads{ctx: ctx, ledger: r.rt.cfg.Ledger}
+	v, err := audit.Judge(r.state.Run(), claim, "", payloads)
+	if err == nil {
+		err = payloads.err
+	}
+	return v, err
 }
 
 // saidBefore returns the claim that says the same of the same steps, if nothing was
@@ -102,8 +118,8 @@ func (r *Run) saidBefore(ctx context.Context, text string, results []Evidenced) 
 
 func namesOf(results []Evidenced) []string {
 	var names []string
-	for _, e := range results {
-		names = append(names, e.evidenced().Step)
+	for _, res := range distinct(results) {
+		names = append(names, res.Step)
 	}
 	return names
 }
@@ -118,6 +134,14 @@ func (r *Run) Complete(ctx context.Context) error {
 	if closed := r.state.Closed(); closed != nil {
 		return r.endedAs(closed, evidence.Completed, "")
 	}
+	if err := r.mayComplete(ctx); err != nil {
+		return err
+	}
+	return r.completed(ctx)
+}
+
+// mayComplete says why the run cannot be completed; nil: it can. r.mu is held.
+func (r *Run) mayComplete(ctx context.Context) error {
 	claims := r.state.Claims()
 	if len(claims) == 0 {
 		return fmt.Errorf("run %q: %w", r.key, ErrNoClaim)
@@ -125,43 +149,51 @@ func (r *Run) Complete(ctx context.Context) error {
 	if err := r.sure(); err != nil {
 		return err
 	}
-	v, err := r.verdictOn(ctx, claims[len(claims)-1])
+	last := claims[len(claims)-1]
+	var v *Verdict
+	var err error
+	if recorded, ok := r.state.Verdict(last); ok {
+		v, err = r.weigh(ctx, last, &recorded)
+	} else {
+		v, err = r.judge(ctx, last)
+	}
 	if err != nil {
 		return err
 	}
 	if err := v.Err(); err != nil {
 		return err
 	}
-	if err := r.contractHolds(ctx, v); err != nil {
-		return err
-	}
+	return r.contractHolds(ctx, v)
+}
+
+// completed writes run.closed. Nothing else closes a run as completed: mayComplete
+// was asked first. r.mu is held.
+func (r *Run) completed(ctx context.Context) error {
 	ctx, span := r.recordSpan(ctx, "close")
-	_, err = r.write(ctx, draft{body: &evidence.RunClosed{End: evidence.Completed}})
+	_, err := r.write(ctx, draft{body: &evidence.RunClosed{End: evidence.Completed}})
 	span.done(err)
 	return err
 }
 
 // contractHolds judges the contract over everything, for work may have been done
-// since the claim. r.mu is held.
+// since the claim. A contract that asks for nothing is as good as none, about which
+// the verdict on the claim has decided. r.mu is held.
 func (r *Run) contractHolds(ctx context.Context, last *Verdict) error {
 	if r.body.Contract == nil {
 		return nil
 	}
-	payloads := &lazyPayloads{ctx: ctx, ledger: r.rt.cfg.Ledger}
-	v, err := audit.Judge(r.state.Run(), evidence.ID{}, "", payloads)
-	if err == nil {
-		err = payloads.err
-	}
+	v, err := r.judged(ctx, evidence.ID{})
 	if err != nil {
 		return fmt.Errorf("run %q: judge the contract: %w", r.key, err)
 	}
-	if v.Result == evidence.Supported {
+	if v.Result == evidence.Supported || v.Result == evidence.NoContract && !r.rt.cfg.NeedContract {
 		return nil
 	}
-	now := &Verdict{ID: last.ID, Result: v.Result, claim: last.claim}
-	now.explain(v)
-	now.why = append(now.why, "something was done since the claim: claim again")
-	return &Unsupported{now.claim, now.ID, now.Result, now.why}
+	why := []string{"something was done since the claim: claim again"}
+	if v.Contract.Why != "" {
+		why = append([]string{v.Contract.Why}, why...)
+	}
+	return &Unsupported{last.claim, last.ID, v.Result, why}
 }
 
 func (r *Run) endedAs(closed *evidence.RunClosed, end evidence.End, reason string) error {

@@ -39,6 +39,11 @@ type Config struct {
 	// Handoffs reads back what runs continue that are opened again without
 	// [Continues], whichever agent accepted it; nil: such runs are not.
 	Handoffs *handoff.Party
+	// NeedContract: a claim whose verdict is no_contract completes nothing. That is
+	// one in a run without a contract, or under one that asks for nothing, or one
+	// that asserts nothing. If false, no_contract is shown ([Verdict.Notes]) and does
+	// not block: for who has not written contracts yet.
+	NeedContract bool
 	// Notify tells humans that something waits for them. It must not block; what
 	// it says is not evidence. It may be nil.
 	Notify func(Notice)

@@ -25,6 +25,7 @@ func agentFlags() []cli.Flag {
 		&cli.StringFlag{Name: "mode", Value: string(evidence.Enforce), Usage: "`MODE` enforce; or observe: what would be denied is recorded, and done"},
 		&cli.PathFlag{Name: "tools", Usage: "tools that the daemon runs, in `FILE` (JSON)"},
 		&cli.PathFlag{Name: "contracts", Usage: "contracts in `DIR`, TASK.json for each type of task"},
+		&cli.BoolFlag{Name: "need-contract", Usage: "complete no run without a contract (default: its verdict is no_contract, which is shown and does not block)"},
 	}
 }
 
@@ -62,6 +63,7 @@ func agents(c *cli.Context, l *datadir.Ledger, tracing *telemetry.Tracing, human
 		}
 		cfg.Contracts = contracts.For
 	}
+	cfg.NeedContract = c.Bool("need-contract")
 	if l.Dir.Copy {
 		return nil, nil
 	}

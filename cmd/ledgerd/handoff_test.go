@@ -81,7 +81,7 @@ func continues(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 		_, err = run.Do(ctx, runtime.Action{Step: "chart", Tool: "chart", Resource: "report/q3", Input: []byte(`{}`)})
 		ts.Check(err)
-		ts.Check(run.End(ctx, evidence.Completed, ""))
+		ts.Check(run.End(ctx, evidence.Stopped, "enough"))
 		ts.Setenv("RUN", string(run.ID()))
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"ledgerd/audit"
 	"ledgerd/evidence"
 	"ledgerd/internal/api"
 	"ledgerd/internal/report"
@@ -138,6 +139,9 @@ func (t *target) moment(ctx context.Context, p *evidence.Placed) (m moment, err 
 	case *evidence.Claim:
 		for i := range b.Statements {
 			quote("", &b.Statements[i].Text)
+		}
+		for _, bare := range audit.BareStatements(b) {
+			say("%s", bare)
 		}
 	case *evidence.Verdict:
 		say("%s", b.Result)

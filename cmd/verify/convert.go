@@ -130,6 +130,9 @@ func claim(j audit.Judged) report.Claim {
 	if !v.Claim.IsZero() {
 		out.Claim = v.Claim.String()
 	}
+	for _, b := range v.Bare {
+		out.Bare = append(out.Bare, b.String())
+	}
 	decisions := make([]audit.Decision, 0, len(v.Assertions)+1)
 	for _, a := range v.Assertions {
 		decisions = append(decisions, a.Decision)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -139,5 +140,46 @@ func writeVectors(t *testing.T) {
 	}
 	if err := os.WriteFile(filepath.Join(vectorDir, "cases.json"), append(b, '\n'), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestVerdictVectors: the program says of each bundle in testdata/verdicts what
+// the vector says, and shows statements that are words alone as what they are.
+func TestVerdictVectors(t *testing.T) {
+	const dir = "../../testdata/verdicts"
+	text, err := os.ReadFile(filepath.Join(dir, "cases.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		File, Claim, Result, Why string
+		Bare                     []string
+		Exit                     int
+	}
+	if err := json.Unmarshal(text, &cases); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range cases {
+		args := []string{"verify", "--trust", filepath.Join(dir, "trust.json"), filepath.Join(dir, want.File)}
+		out, code := capture(t, append(args, "-o", "json"))
+		var r struct {
+			Claims []struct {
+				Claim, Result string
+				Bare          []string
+			}
+		}
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatalf("%s: %v", want.File, err)
+		}
+		found := false
+		for _, c := range r.Claims {
+			found = found || c.Claim == want.Claim && c.Result == want.Result && slices.Equal(c.Bare, want.Bare)
+		}
+		if !found || code != want.Exit {
+			t.Errorf("%s (%s): exit %d, expected %d and %s on %q\n%s", want.File, want.Why, code, want.Exit, want.Result, want.Claim, out)
+		}
+		if out, _ = capture(t, args); len(want.Bare) > 0 && !strings.Contains(strings.Join(strings.Fields(out), " "), want.Bare[0]) {
+			t.Errorf("%s: no word of it that %s\n%s", want.File, want.Bare[0], out)
+		}
 	}
 }

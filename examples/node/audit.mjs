@@ -194,13 +194,17 @@ function verdicts(runs, payloads, ledger, about, report) {
     const { weakest } = ledger;
     const claims = [...run.line, ...[...run.beside.values()].filter((b) => b.countsFrom !== undefined)].filter((r) => r.kind === 'claim');
     for (const claim of claims) {
-      const { assertions } = judge({ run, claim, before: claim.index, weakest, payloads });
+      const { assertions, document } = judge({ run, claim, before: claim.index, weakest, payloads });
+      report.verdicts.set(claim.id, document);
       if (assertions.length === 0) report.undecidable('claim', 'no_contract', claim);
       for (const a of assertions) answer('claim', a.result, claim);
     }
     if (run.opened.body.contract) {
-      if (run.closed) answer('contract', judge({ run, before: run.closed.index, weakest, payloads }).contract.result, run.closed);
-      else if (about.kind === 'run' && about.run === id) report.undecidable('contract', 'the run is open', run.opened);
+      if (run.closed) {
+        const { contract, document } = judge({ run, before: run.closed.index, weakest, payloads });
+        report.verdicts.set('', document);
+        answer('contract', contract.result, run.closed);
+      } else if (about.kind === 'run' && about.run === id) report.undecidable('contract', 'the run is open', run.opened);
     }
     for (const v of run.line.filter((r) => r.kind === 'verdict')) recomputed(v, run, claims, payloads, report);
   }

@@ -1,7 +1,7 @@
 // Claims and contracts against the evidence (docs/rules.md, "Judging").
 import { sha256 } from './encoding.mjs';
 import { item as parseItem, parseContract } from './contract.mjs';
-import { parse, Refused } from './ijson.mjs';
+import { parse, refuse, Refused } from './ijson.mjs';
 import { same } from './runs.mjs';
 import { sourceOrder } from './trust.mjs';
 import { equal, partOf, write } from './values.mjs';
@@ -76,7 +76,8 @@ function readAssertion(assertion, see, contract) {
     if (bytes === undefined) item.withheld = true;
     else {
       try {
-        item = parseItem(parse(bytes, { spaceAround: true, plain: true }), '', [], ['action', 'resource', 'input', 'input_has', 'output_has', 'times']);
+        item = parseItem(parse(bytes, { spaceAround: true, plain: true }), '', ['action'], ['resource', 'input', 'input_has', 'output_has', 'times']);
+        if (item.action !== assertion.action || (assertion.resource ?? item.resource) !== (item.resource ?? assertion.resource)) refuse('it expects another action');
       } catch (e) {
         if (e instanceof Refused) return { unreadable: true, expects: [], forbids: [], only: [] };
         throw e;
@@ -97,21 +98,32 @@ function collect(run, before) {
   const concerns = (c, attempts) => attempts.findLast((e) => e.index <= c.countsFrom);
   const word = (item, target) => {
     const { auth, exec } = item;
-    const confirmations = auth ? [...run.beside.values()].filter((c) => c.kind === 'confirmation' && c.about === auth.id && c.countsFrom <= before && c.signer.name === auth.body.tool
-      && concerns(c, own(auth)) === exec) : [];
-    const settled = settlements.find((s) => s.body.settles === target.id);
-    if (confirmations.length > 0) {
-      const same = confirmations.every((c) => c.body.status === confirmations[0].body.status);
-      Object.assign(item, { status: same ? confirmations[0].body.status : 'unknown', source: 'confirmed', word: confirmations[0] });
+    const mine = settlements.filter((s) => s.target === target.id);
+    const rests = (s) => auth && run.beside.get(s.body.answer)?.body.status === s.body.finding && run.beside.get(s.body.answer).signer.name === auth.body.tool;
+    // The tool's own words, also through settlements: the last of those that agree, and all from the first that differs.
+    const said = [
+      ...(auth ? [...run.beside.values()].filter((c) => c.kind === 'confirmation' && c.about === auth.id && c.namedBy !== 'settlement' && c.countsFrom <= before
+        && c.signer.name === auth.body.tool && concerns(c, own(auth)) === exec).map((word) => ({ word, at: word.countsFrom, status: word.body.status })) : []),
+      ...mine.filter(rests).map((word) => ({ word, at: word.index, status: word.body.finding })),
+    ].sort((a, b) => a.at - b.at);
+    const settled = mine[0];
+    const history = said.map((w) => w.word);
+    if (settled && !history.includes(settled) && !(said[0]?.at < settled.index)) history.unshift(settled);
+    if (said.length > 0) {
+      const differs = said.findIndex((w) => w.status !== said[0].status);
+      const words = differs < 0 ? said.slice(-1) : said.slice(differs - 1);
+      Object.assign(item, { status: differs < 0 ? said[0].status : 'unknown', source: 'confirmed', words: words.map((w) => w.word) });
     } else if (settled) {
-      Object.assign(item, { status: settled.body.finding, source: { confirmation: 'confirmed', probe: 'runtime', human: 'reported', report: 'reported' }[settled.body.by], word: settled });
+      Object.assign(item, { status: settled.body.finding, source: { probe: 'runtime', human: 'reported', report: 'reported' }[settled.body.by], words: [settled] });
     } else if (exec) Object.assign(item, { status: exec.body.status, source: exec.body.source });
     else Object.assign(item, { status: auth.body.effect === 'deny' && auth.body.mode === 'enforce' ? 'not_run' : 'unknown', source: auth.body.source });
-    const signed = [auth, exec, item.word].filter(Boolean);
+    item.words ??= [];
+    const signed = [auth, exec, ...item.words].filter(Boolean);
     item.state = signed.some((r) => r.suspect) ? 'doubt' : item.status === 'success' ? 'done' : ['failure', 'not_run'].includes(item.status) ? 'not' : 'doubt';
-    item.records = [target.id, ...(item.word ? [item.word.id] : [])];
-    item.output = (item.word ?? exec)?.body.output;
-    item.refs = (item.word ?? exec)?.body.refs;
+    item.records = [target.id, ...item.words.map((w) => w.id)];
+    const gave = [exec, ...history].findLast((r) => r?.body.output);
+    item.output = gave?.body.output;
+    item.refs = gave?.body.refs;
     item.last = Math.max(...signed.filter((r) => r !== auth || !exec).map((r) => r.countsFrom ?? r.index));
     items.push(item);
   };
@@ -216,7 +228,9 @@ function evaluate(c, context) {
     const doubtDecides = everywhere(perhaps, yes) !== somewhere(perhaps, yes) || everywhere(yes, perhaps) !== somewhere(yes, perhaps);
     const touches = (i) => [...matches.get(i), ...forbidden.get(i)];
     if (doubtDecides) return { result: 'in_doubt', records: ids(items.filter((i) => i.state === 'doubt' && (touches(i).some((v) => v > no) || inOnly(i)))) };
-    return { result: 'undisclosed', records: ids(items.filter((i) => touches(i).includes(perhaps))) };
+    // What hangs on the source alone that a withheld contract asks for is no record's to decide.
+    const bySource = (i) => i.state === 'done' && enough(i) === perhaps && !c.expects.some((e) => fits(i, e) === perhaps);
+    return { result: 'undisclosed', records: ids(items.filter((i) => touches(i).includes(perhaps) && !bySource(i))) };
   }
   const wrong = done.filter((i) => forbidden.get(i).includes(yes));
   if (wrong.length > 0) return { result: 'contradicted', records: ids(wrong) };

@@ -7,6 +7,7 @@ export class Report {
   constructor() {
     this.findings = [];
     this.decided = new Set();
+    this.verdicts = new Map(); // documents, by claim; '': the run as such
   }
 
   /** the rule had something to decide. */

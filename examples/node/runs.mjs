@@ -59,7 +59,7 @@ export class Runs {
     for (const id of r.void ? [] : named(r)) {
       const b = run.beside.get(id);
       if (b && b.countsFrom === undefined) {
-        b.countsFrom = r.index;
+        Object.assign(b, { countsFrom: r.index, namedBy: r.kind });
         if (b.kind === 'decision') this.spend(run, r, b.body.cost, {});
       }
     }
@@ -166,9 +166,13 @@ export class Runs {
   settlement(run, r) {
     const b = r.body;
     run.covers.push(r.id);
-    const target = this.byID.get(b.settles);
+    const named = this.byID.get(b.settles);
     const ask = (ok, reason) => this.report.ask('outcome', ok, reason, r, b.settles);
-    if (!ask(target?.run === r.run && ['authorization', 'execution'].includes(target.kind), 'unknown_reference')) return;
+    r.void = !ask(named?.run === r.run && ['authorization', 'execution'].includes(named.kind), 'unknown_reference');
+    if (r.void) return;
+    // What is said of an authorization is said of its last attempt.
+    const target = run.attempts.get(named.id)?.at(-1) ?? named;
+    r.target = target.id;
     if (b.by === 'confirmation') {
       const auth = target.kind === 'execution' ? run.auths.get(target.body.authorization) : target;
       const c = run.beside.get(b.answer);
@@ -177,8 +181,8 @@ export class Runs {
       if (r.void) return;
     }
     const open = target.kind === 'execution' ? ['unknown', 'accepted'].includes(target.body.status) : !run.attempts.has(target.id);
-    ask(open && !run.settled.has(target.id), 'not_in_doubt');
-    run.settled.set(target.id, r);
+    r.void = !ask(open && !run.settled.has(target.id), 'not_in_doubt');
+    if (!r.void) run.settled.set(target.id, r);
   }
 
   decision(run, r) {

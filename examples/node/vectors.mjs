@@ -84,5 +84,13 @@ if (existsSync(`${root}/bundle/cases.json`)) {
   }
 }
 
+if (existsSync(`${root}/verdicts/cases.json`)) {
+  const ledgers = parseTrust(readFileSync(`${root}/verdicts/trust.json`));
+  for (const c of load('verdicts/cases.json')) {
+    const answer = check(readFileSync(`${root}/verdicts/${c.file}`), ledgers);
+    expect('verdicts/cases.json', `${c.name}: ${c.why}`, [c.exit, c.verdict], [answer.exit, answer.verdicts.get(c.claim ?? '')]);
+  }
+}
+
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 && passed > 0 ? 0 : 1);

@@ -15,12 +15,12 @@ import { parseTrust } from './trust.mjs';
 
 const outcomes = { 0: 'VERIFIED', 1: 'PROVEN WRONG', 2: 'NOT DECIDABLE', 65: 'MALFORMED' };
 
-/** one file: {exit, broken, undecidable, findings}. */
+/** one file: {exit, broken, undecidable, held, findings}, and the verdict documents by claim. */
 export function check(bytes, ledgers, asked = {}) {
   try {
     const report = formOf(bytes) === 'receipt' ? auditReceipt(parseReceipt(bytes), ledgers) : auditBundle(parseBundle(bytes), ledgers, asked);
     const of = (status) => rules.filter((r) => report.status(r) === status).sort();
-    return { exit: report.outcome(), broken: of('broken'), undecidable: of('undecidable'), held: of('held'), findings: report.findings };
+    return { exit: report.outcome(), broken: of('broken'), undecidable: of('undecidable'), held: of('held'), findings: report.findings, verdicts: report.verdicts };
   } catch (e) {
     if (!(e instanceof Refused)) throw e;
     return { exit: 65, broken: [], undecidable: [], held: [], findings: [{ rule: 'form', status: 'malformed', found: e.message }] };
@@ -53,7 +53,7 @@ function main(args) {
   return worst(files.map(([name, bytes]) => {
     const answer = check(bytes, ledgers, given.values);
     if (given.values.output === 'json') {
-      console.log(JSON.stringify({ file: name, ...answer }));
+      console.log(JSON.stringify({ file: name, ...answer, verdicts: undefined }));
       return answer.exit;
     }
     console.log(`${outcomes[answer.exit]}  ${JSON.stringify(name)}`);

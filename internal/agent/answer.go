@@ -192,7 +192,7 @@ func verdictOf(claim evidence.ID, v *runtime.Verdict) *api.Verdict {
 	if why == nil {
 		why = []string{}
 	}
-	return &api.Verdict{Claim: claim, ID: v.ID, Result: v.Result, Holds: v.Err() == nil, Why: why, Document: v.Document}
+	return &api.Verdict{Claim: claim, ID: v.ID, Result: v.Result, Holds: v.Err() == nil, Why: why, Notes: v.Notes(), Document: v.Document}
 }
 
 func isJSON(media string) bool {

@@ -249,8 +249,9 @@ type Verdict struct {
 	Claim    evidence.ID     `json:"claim"`
 	ID       evidence.ID     `json:"id"                 doc:"Its record"`
 	Result   evidence.Result `json:"result"             doc:"supported, contradicted, unsupported, in_doubt, undisclosed or no_contract"`
-	Holds    bool            `json:"holds"              doc:"Whether the claim may leave as a completion: supported, or no_contract"`
+	Holds    bool            `json:"holds"              doc:"Whether the claim may leave as a completion: supported; or no_contract, unless the daemon needs a contract"`
 	Why      []string        `json:"why"                doc:"What speaks against it, in words"`
+	Notes    []string        `json:"notes,omitempty"    doc:"What has to be shown with it, in words: that a statement asserts nothing or cites nothing, that the run has no contract"`
 	Document json.RawMessage `json:"document,omitempty" doc:"The verdict as canonical JSON (RFC 8785)"`
 }
 

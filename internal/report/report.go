@@ -121,4 +121,6 @@ type Claim struct {
 	Result string `json:"result"`           // supported, contradicted, …
 	Source string `json:"source,omitempty"` // the weakest that it rests on
 	Why    string `json:"why,omitempty"`
+	// Bare are the statements that assert or cite nothing, in words.
+	Bare []string `json:"bare,omitempty"`
 }

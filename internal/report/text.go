@@ -173,10 +173,13 @@ func claimText(c Claim) string {
 	if c.Why != "" {
 		s += ": " + c.Why
 	}
-	if c.Claim != "" {
-		return s + ", " + c.Claim
+	if c.Claim == "" {
+		return s + ", the run as such"
 	}
-	return s + ", the run as such"
+	if s += ", " + c.Claim; len(c.Bare) > 0 {
+		s += "; " + strings.Join(c.Bare, "; ")
+	}
+	return s
 }
 
 func (t *Text) field(w io.Writer, name, value string) {

@@ -402,6 +402,99 @@ func TestAgentsLie(t *testing.T) {
 	a.sound(s.Run)
 }
 
+// TestAgentsNothingButSupportedCompletes: over HTTP, too, no run is completed over a
+// verdict that does not let it; and no_contract is shown, and completes a run where
+// the operator did not ask for more.
+func TestAgentsNothingButSupportedCompletes(t *testing.T) {
+	crm := func(outcome string) func(*agents, string) {
+		return func(a *agents, run string) {
+			read[api.Step](t, a.send("PUT", run+"/steps/crm", `{"action":"update_crm","input":1,"asker":"p"}`), 200)
+			if outcome != "" {
+				read[api.Outcome](t, a.send("PUT", run+"/steps/crm/outcome", `{"attempt":1,"status":"`+outcome+`"}`), 200)
+			}
+		}
+	}
+	mail := func(a *agents, run string) {
+		read[api.Step](t, a.send("POST", run+"/steps/mail/run", `{"tool":"email","input":{"to":"mia"}}`), 200)
+	}
+	wipe := func(a *agents, run string) {
+		read[api.Step](t, a.send("PUT", run+"/steps/wipe", `{"action":"delete_all","input":{},"asker":"p"}`), 200)
+		read[api.Outcome](t, a.send("PUT", run+"/steps/wipe/outcome", `{"attempt":1,"status":"success"}`), 200)
+	}
+	erase := func(a *agents, run string) {
+		for p, err := range a.Ledger.Run(t.Context(), a.host.RunID(strings.TrimPrefix(run, "/v1/runs/"))) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, ok := p.Record.Body.(*evidence.RunOpened); ok {
+				if _, err := a.Ledger.Erase(t.Context(), b.Contract.Document.Commit, "request"); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+		}
+	}
+	type does = []func(*agents, string)
+	for _, c := range []struct {
+		name, task  string
+		need        bool
+		before      does // the claim
+		since       does
+		want, close evidence.Result // of the claim, and what the close is refused for; "": it is not
+		reason      string
+	}{
+		{"supported", "complaint", true, does{crm("success"), mail}, nil, evidence.Supported, "", ""},
+		{"unsupported", "complaint", false, does{mail}, nil, evidence.Unsupported, evidence.Unsupported, api.ReasonUnsupported},
+		{"failed", "complaint", false, does{mail, crm("failure")}, nil, evidence.Contradicted, evidence.Contradicted, api.ReasonUnsupported},
+		{"forbidden", "complaint", false, does{crm("success"), mail, wipe}, nil, evidence.Contradicted, evidence.Contradicted, api.ReasonUnsupported},
+		{"forbidden-since", "complaint", false, does{crm("success"), mail}, does{wipe}, evidence.Supported, evidence.Contradicted, api.ReasonUnsupported},
+		{"in-doubt", "complaint", false, does{mail, crm("")}, nil, evidence.InDoubt, "", api.ReasonInDoubt},
+		{"accepted", "complaint", false, does{mail, crm("accepted")}, nil, evidence.InDoubt, evidence.InDoubt, api.ReasonUnsupported},
+		{"undisclosed", "complaint", false, does{crm("success"), mail, erase}, nil, evidence.Undisclosed, evidence.Undisclosed, api.ReasonUnsupported},
+		{"no-contract", "other", false, does{mail}, nil, evidence.NoContract, "", ""},
+		{"no-contract-and-needed", "other", true, does{mail}, nil, evidence.NoContract, evidence.NoContract, api.ReasonUnsupported},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := newAgents(t, func(cfg *runtime.Config) {
+				cfg.NeedContract, cfg.Permit = c.need, permits(evidence.Observe)
+			}, 0)
+			run := "/v1/runs/" + c.name
+			s := read[api.RunState](t, a.send("PUT", run, `{"task":"`+c.task+`"}`), 200)
+			for _, f := range c.before {
+				f(a, run)
+			}
+			claim := twice[api.Claim](a, 200, "POST", run+"/claims", `{"text":"all done"}`)
+			for _, f := range c.since {
+				f(a, run)
+			}
+			completes := c.close == "" && c.reason == ""
+			if claim.Verdict.Result != c.want || claim.Verdict.Holds != (completes || len(c.since) > 0) {
+				t.Errorf("claimed: %+v", claim)
+			}
+			notes := strings.Join(claim.Verdict.Notes, "; ")
+			if (c.task == "other") != strings.Contains(notes, "statement 0 asserts nothing and cites nothing") || (c.task == "other") != strings.Contains(notes, "the run has no contract") {
+				t.Errorf("shown: %q", notes)
+			}
+			for _, body := range []string{"", `{"end":"completed"}`} {
+				got := a.send("POST", run+"/close", body)
+				switch {
+				case completes:
+					if got.status != 200 {
+						t.Errorf("not completed: %d %s", got.status, got.body)
+					}
+				case got.status != 409 || got.problem.Reason != c.reason || c.close != "" && got.problem.Verdict.Result != c.close:
+					t.Errorf("closed: %d %s", got.status, got.body)
+				}
+			}
+			state := read[api.RunState](t, a.send("GET", run+"/state", ""), 200)
+			if (state.End == evidence.Completed) != completes || state.Verdict != c.want {
+				t.Errorf("state: %+v", state)
+			}
+			a.sound(s.Run)
+		})
+	}
+}
+
 // TestAgentsTokens: a token acts as its own actor, and only with the right to.
 func TestAgentsTokens(t *testing.T) {
 	a := newAgents(t, nil, 0)

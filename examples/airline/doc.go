@@ -1,0 +1,10 @@
+// Package airline measures how often a false completion is caught, on 100 real
+// runs of an airline's support agent: under the contract that comes with each run,
+// and under one standing contract for all of them, airline-support.json, which
+// README.md explains. Each run is imported, and then done again through the
+// runtime: the recorded agent as the model, a server that answers from the
+// recording as the tools.
+//
+// There is no Go in it but the test, which reads the runs where
+// LEDGERD_AIRLINE_DATA says they are, and skips where they are absent.
+package airline
