@@ -197,7 +197,7 @@ func (t *commandTool) arguments(in CommandInput) ([]string, error) {
 	return args, nil
 }
 
-func (t *commandTool) run(ctx context.Context, _ *runtime.Call, in CommandInput) (CommandOutput, error) {
+func (t *commandTool) run(ctx context.Context, c *runtime.Call, in CommandInput) (CommandOutput, error) {
 	args, err := t.arguments(in)
 	if err != nil {
 		return CommandOutput{}, err
@@ -218,7 +218,7 @@ func (t *commandTool) run(ctx context.Context, _ *runtime.Call, in CommandInput)
 	if is != t.is {
 		return CommandOutput{}, notRun(evidence.ToolUnavailable, "%s is not the file that the tool was made with (sha256 %s): it was not run", t.path, hex.EncodeToString(t.is.sum[:]))
 	}
-	stdout, stderr := &head{max: t.cfg.MaxOutput}, &tail{max: errorTail}
+	stdout, stderr := &head{max: t.cfg.MaxOutput, tell: c.Progress}, &tail{max: errorTail}
 	cmd := &exec.Cmd{
 		// The child has the file as descriptor 3, its own /proc names it, and a
 		// script's interpreter can open it there.
@@ -297,12 +297,16 @@ type head struct {
 	b    []byte
 	max  int
 	more bool
+	tell func([]byte) // of each part as it comes, also what is not kept; nil: nobody
 }
 
 func (h *head) Write(p []byte) (int, error) {
 	n := min(len(p), h.max-len(h.b))
 	h.more = h.more || n < len(p)
 	h.b = append(h.b, p[:n]...)
+	if h.tell != nil {
+		h.tell(bytes.Clone(p))
+	}
 	return len(p), nil
 }
 

@@ -1,12 +1,14 @@
 package tools_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -104,6 +106,44 @@ func TestCommandFailures(t *testing.T) {
 			}
 			w.Sound(run.ID())
 		})
+	}
+}
+
+// TestCommandProgress: what a long command writes is told while it runs; only the
+// outcome waits for its record.
+func TestCommandProgress(t *testing.T) {
+	w := runtimetest.New(t)
+	// It goes on when it has been heard.
+	heard := filepath.Join(t.TempDir(), "heard")
+	tool := command(t, tools.CommandConfig{Path: script(t, "#!/bin/sh\necho half\nwhile [ ! -e "+heard+" ]; do sleep 0.01; done\necho whole\n")})
+	run, err := w.Runtime(tool).Open(t.Context(), "k", runtime.As(runtimetest.Agent), runtime.Task("build", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var told bytes.Buffer
+	res, err := run.Do(t.Context(), runtime.Action{Step: "build", Tool: "command", Input: []byte(`{}`), Progress: func(update []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		told.Write(update)
+		if told.String() == "half\n" {
+			for _, p := range w.Records(run.ID()) {
+				if p.Record.Kind == evidence.KindExecution {
+					t.Error("recorded before it was over")
+				}
+			}
+			if err := os.WriteFile(heard, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if told.String() != "half\nwhole\n" || string(res.Output) != `{"stdout":"half\nwhole\n"}` {
+		t.Errorf("told %q, and the result is %s", told.String(), res.Output)
 	}
 }
 
