@@ -169,7 +169,7 @@ func (h *Host) Ask(ctx context.Context, by, key, step string, a api.AskStep, wai
 }
 
 // Run has a registered tool do a step.
-func (h *Host) Run(ctx context.Context, by, key, step string, a api.RunStep) (*api.Step, error) {
+func (h *Host) Run(ctx context.Context, by, key, step string, a api.RunStep, progress func(update []byte)) (*api.Step, error) {
 	if err := CheckName("step", step); err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ func (h *Host) Run(ctx context.Context, by, key, step string, a api.RunStep) (*a
 	if !h.cfg.Runtime.Has(a.Tool) {
 		return nil, fmt.Errorf("tool %q: %w", clip(a.Tool), ErrNoTool)
 	}
-	action := runtime.Action{Step: step, Tool: a.Tool, Resource: a.Resource, Input: input}
+	action := runtime.Action{Step: step, Tool: a.Tool, Resource: a.Resource, Input: input, Progress: progress}
 	if a.Decision != nil {
 		action.Decision = *a.Decision
 	}

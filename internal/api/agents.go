@@ -38,6 +38,13 @@ type OpenRun struct {
 	Budget    evidence.Amounts `json:"budget,omitempty"    doc:"Limits: a currency's micro-units (usd_micro), tokens, tool_calls, attempts, wall_ms"`
 }
 
+// Progress is what a long call has to tell while it lasts: text, or else bytes. It is
+// no evidence.
+type Progress struct {
+	Text   string `json:"text,omitempty"`
+	Base64 []byte `json:"base64,omitempty"`
+}
+
 // RunState is where a run stands.
 type RunState struct {
 	Run        evidence.RunID   `json:"run"                  doc:"The run's ID, which the key stands for"`

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
+	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 
@@ -44,6 +47,14 @@ func act[In any](s *Server, w http.ResponseWriter, r *http.Request, f func(h *ag
 	if h == nil {
 		return
 	}
+	readAct(s, w, r, func(in In) {
+		answer, err := f(h, in)
+		s.answerAct(w, r, answer, err)
+	})
+}
+
+// readAct reads a request of an agent. What cannot be read is answered with a problem.
+func readAct[In any](s *Server, w http.ResponseWriter, r *http.Request, f func(in In)) {
 	var in In
 	body, release, p := s.readAll(w, r, api.MaxAct)
 	if p != nil {
@@ -57,8 +68,7 @@ func act[In any](s *Server, w http.ResponseWriter, r *http.Request, f func(h *ag
 			return
 		}
 	}
-	answer, err := f(h, in)
-	s.answerAct(w, r, answer, err)
+	f(in)
 }
 
 // actRead serves a request without a body.
@@ -120,9 +130,86 @@ func (s *Server) reportStep(w http.ResponseWriter, r *http.Request, g *Grant) {
 }
 
 func (s *Server) runStep(w http.ResponseWriter, r *http.Request, g *Grant) {
+	if strings.Contains(r.Header.Get("Accept"), api.MediaEvents) {
+		s.runStepTold(w, r, g)
+		return
+	}
 	act(s, w, r, func(h *agent.Host, in api.RunStep) (any, error) {
-		return h.Run(r.Context(), g.Actor, r.PathValue("run"), r.PathValue("step"), in)
+		return h.Run(r.Context(), g.Actor, r.PathValue("run"), r.PathValue("step"), in, nil)
 	})
+}
+
+// runStepTold is runStep for who wants to hear what a long call has to tell: a stream
+// of events, of which the last is what would have been answered. What cannot even be
+// begun is a problem, as ever.
+func (s *Server) runStepTold(w http.ResponseWriter, r *http.Request, g *Grant) {
+	h := s.host(w, r)
+	if h == nil || !s.takeStream(w, r) {
+		return
+	}
+	defer s.streams.give(1)
+	out := &told{w: s.stream(w), begin: func() {
+		w.Header().Set("Content-Type", api.MediaEvents)
+		w.Header().Set("Cache-Control", "no-store")
+	}}
+	readAct(s, w, r, func(in api.RunStep) {
+		answer, err := h.Run(r.Context(), g.Actor, r.PathValue("run"), r.PathValue("step"), in, out.progress)
+		switch {
+		case err == nil:
+			out.event("step", answer)
+		case !out.begun():
+			s.problem(w, r, s.actProblem(err))
+		default:
+			out.event("problem", s.actProblem(err))
+		}
+	})
+}
+
+// told is a stream of events about one call.
+type told struct {
+	begin func()
+	w     *streamWriter
+
+	mu    sync.Mutex
+	sent  bool
+	ended bool // nobody listens any more
+}
+
+// progress is handed on as it comes. It is no evidence.
+func (t *told) progress(update []byte) {
+	var e api.Progress
+	if utf8.Valid(update) {
+		e.Text = string(update)
+	} else {
+		e.Base64 = update
+	}
+	t.event("progress", &e)
+}
+
+func (t *told) begun() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sent
+}
+
+func (t *told) event(name string, v any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return
+	}
+	data, err := json.Marshal(v)
+	if err == nil {
+		if !t.sent {
+			t.sent = true
+			t.begin()
+		}
+		_, err = t.w.Write([]byte("event: " + name + "\ndata: " + string(data) + "\n\n")) // JSON has no line ends
+	}
+	if err == nil {
+		err = t.w.conn.Flush()
+	}
+	t.ended = err != nil
 }
 
 func (s *Server) putDecision(w http.ResponseWriter, r *http.Request, g *Grant) {

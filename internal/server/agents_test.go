@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -96,6 +97,10 @@ func (a *agents) tools() []runtime.Tool {
 		}),
 		runtime.NewFunc(runtime.Spec{Name: "slow", Action: "send_email", Timeout: 20 * time.Second}, func(ctx context.Context, c *runtime.Call, in any) (string, error) {
 			a.sent.Add(1)
+			if c.Progress != nil {
+				c.Progress([]byte("half\nway"))
+				c.Progress([]byte{0xff})
+			}
 			select {
 			case <-a.slow:
 				return "done", nil
@@ -804,6 +809,59 @@ func TestAgentsHungUp(t *testing.T) {
 	got := read[api.Step](t, a.send("POST", run+"/steps/s/run", `{"tool":"slow","input":1}`), 200)
 	if got.State != api.StepSucceeded || a.sent.Load() != 1 {
 		t.Errorf("%+v, %d calls", got, a.sent.Load())
+	}
+	a.sound(s.Run)
+}
+
+// TestAgentsHearProgress: what a long call has to tell is told while it lasts; the
+// last event is what would have been answered.
+func TestAgentsHearProgress(t *testing.T) {
+	a := newAgents(t, nil, 0)
+	run := "/v1/runs/told"
+	s := read[api.RunState](t, a.send("PUT", run, `{"task":"x"}`), 200)
+	events := func(path, body string) (*http.Response, *bufio.Scanner) {
+		req, err := http.NewRequestWithContext(t.Context(), "POST", a.URL+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+a.token)
+		req.Header.Set("Accept", api.MediaEvents)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		return resp, bufio.NewScanner(resp.Body)
+	}
+	resp, lines := events(run+"/steps/s/run", `{"tool":"slow","input":1}`)
+	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != api.MediaEvents {
+		t.Fatalf("%s %s", resp.Status, resp.Header)
+	}
+	want := func(texts ...string) {
+		t.Helper()
+		for _, text := range texts {
+			if !lines.Scan() || !strings.HasPrefix(lines.Text(), text) {
+				t.Fatalf("want %q, found %q, %v", text, lines.Text(), lines.Err())
+			}
+		}
+	}
+	want("event: progress", `data: {"text":"half\nway"}`, "", "event: progress", `data: {"base64":"/w=="}`, "")
+	if n := a.count(s.Run, evidence.KindExecution); n != 0 {
+		t.Errorf("%d executions while it lasts", n)
+	}
+	close(a.slow)
+	want("event: step", `data: {`)
+	if !strings.Contains(lines.Text(), `"state":"succeeded"`) {
+		t.Errorf("%s", lines.Text())
+	}
+	// What is recorded is told at once; what cannot be begun is a problem.
+	resp, lines = events(run+"/steps/s/run", `{"tool":"slow","input":1}`)
+	if resp.StatusCode != 200 {
+		t.Errorf("again: %s", resp.Status)
+	}
+	want("event: step", `data: {`)
+	if resp, _ := events(run+"/steps/t/run", `{"tool":"nothing","input":1}`); resp.StatusCode != 422 || resp.Header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("no such tool: %s %s", resp.Status, resp.Header.Get("Content-Type"))
 	}
 	a.sound(s.Run)
 }

@@ -110,7 +110,8 @@ func (s *Server) table() []route {
 		}),
 		s.agentRoute(route{
 			method: "POST", path: api.PathRunStep, handle: s.runStep, body: json(api.RunStep{}), answer: json(api.Step{}),
-			summary: "Have the daemon do a step with a registered tool: permission check, call, record. What is recorded is answered, and not done again",
+			summary: "Have the daemon do a step with a registered tool: permission check, call, record. What is recorded is answered, and not done again. " +
+				"With Accept: text/event-stream it tells what the call has to tell meanwhile (events progress), and at last the step (event step) or a problem (event problem)",
 		}),
 		s.agentRoute(route{
 			method: "PUT", path: api.PathDecision, handle: s.putDecision, body: json(api.Decide{}), answer: json(api.Decision{}),
