@@ -7,9 +7,11 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,5 +80,27 @@ func TestTLS(t *testing.T) {
 	_, err = tls.Dial("tcp", ln.Addr().String(), &tls.Config{RootCAs: pool, NextProtos: []string{"h2"}})
 	if err == nil {
 		t.Error("want no HTTP/2")
+	}
+}
+
+// TestRow37NoStreamsToReset: the daemon speaks HTTP/1.1 alone, over TLS (TestTLS) and
+// without, so that there are no HTTP/2 streams to reset.
+func TestRow37NoStreamsToReset(t *testing.T) {
+	d := daemontest.New(t, nil)
+	c, err := net.Dial("tcp", strings.TrimPrefix(d.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	// The preface of HTTP/2, empty settings, and a reset of stream 1 (RFC 9113).
+	if _, err := io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x08"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 ") || !strings.Contains(string(answer[:16]), " 4") && !strings.Contains(string(answer[:16]), " 5") {
+		t.Errorf("%q, %v", answer, err)
 	}
 }
