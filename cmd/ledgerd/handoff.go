@@ -87,6 +87,11 @@ func init() {
 				Name: "returned", Usage: "record that the receiver accepted: FILE is the bundle about its acceptance", ArgsUsage: "FILE", Flags: party(trust),
 				Action: with(returnedHandoff),
 			},
+			{
+				Name: "graph", Usage: "print who handed what to whom, as far as this ledger knows",
+				Flags:  ledgerFlags(outputFlag(), &cli.BoolFlag{Name: "dot", Usage: "for Graphviz"}),
+				Action: with(handoffGraph),
+			},
 			{Name: "list", Usage: "list the offers, acceptances and rejections of this ledger", Flags: ledgerFlags(outputFlag()), Action: with(listHandoffs)},
 		},
 	})
