@@ -108,7 +108,7 @@ func (a *Auditor) readable(p place, rec *evidence.Record, c evidence.Commitment,
 		a.tally.add(p.broken(RuleDisclosure, ReasonParse, "a payload of media "+c.Media, "%v", err))
 		return
 	}
-	if public := clearOf(shows(rec, c.Commit)); public != nil && !(v.object && public.within(v)) {
+	if public := clearOf(shows(rec, c.Commit)); public != nil && !(v.kind == '{' && public.within(v)) {
 		a.tally.add(p.broken(RuleDisclosure, ReasonPublic, "params and refs to be members of the payload", "others"))
 	}
 }
