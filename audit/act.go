@@ -106,7 +106,7 @@ func (a *act) outcomeOf(i int, asOf uint64) outcome {
 			continue // the first settlement, or the tool, has spoken
 		}
 		settled = true
-		if o.status != evidence.StatusSuccess {
+		if i < 0 || a.attempts[i].status != evidence.StatusSuccess {
 			o.index = w.index // before that, nobody said that it was done
 		}
 		o.status, o.source = w.status, w.source

@@ -182,8 +182,10 @@ func (j *judgement) supported(c *cases) Decision {
 // best returns how well an item matches the expectation that it matches best.
 func (v *view) best(i int) truth {
 	t := no
-	for _, m := range v.match[i*len(v.expects) : (i+1)*len(v.expects)] {
-		t = max(t, m)
+	for e, m := range v.match[i*len(v.expects) : (i+1)*len(v.expects)] {
+		if only := v.part.expects; only == nil || only[e] {
+			t = max(t, m)
+		}
 	}
 	return t
 }
