@@ -145,7 +145,7 @@ func judged(rec *evidence.Record, commit evidence.Digest) bool {
 	is := func(c *evidence.Commitment) bool { return c != nil && c.Commit == commit }
 	switch b := rec.Body.(type) {
 	case *evidence.RunOpened:
-		return b.Contract != nil && is(&b.Contract.Document)
+		return is(b.Input) || b.Contract != nil && is(&b.Contract.Document)
 	case *evidence.Authorization:
 		return is(&b.Input)
 	case *evidence.Execution:
