@@ -2,6 +2,7 @@ package audit
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"ledgerd/evidence"
@@ -32,6 +33,7 @@ func TestPatterns(t *testing.T) {
 		{`{"n":{"$least":10,"$most":20}}`, `{"n":"15"}`, no, no, no},
 		{`{"n":{"$above":-1.5}}`, `{"n":-1.5}`, no, no, no},
 		{`{"n":{"$above":-1.5}}`, `{"n":-1.49}`, yes, yes, yes},
+		{`{"n":{"$below":5}}`, `{"n":5.0}`, no, no, no},
 		{`{"n":{"$below":1e300}}`, `{"n":1e299}`, yes, yes, yes},
 		{`{"n":{"$below":0}}`, `{"n":-1e-999999999}`, yes, yes, yes},
 		{`{"n":{"$in":[1,"b",{"c":{"$least":2}}]}}`, `{"n":"b"}`, yes, yes, yes},
@@ -147,6 +149,7 @@ func TestPatternsRefused(t *testing.T) {
 			}
 			return s[1:]
 		}() + `]}`, "/forbids/8/when"},
+		"too many in all":      {`{"contract":"v1","task":"x","expects":[` + strings.Repeat(`{"action":"a","times":1000},`, 10) + `{"action":"b","times":{"least":1}}]}`, "/expects/10/times"},
 		"circle by references": {`{"contract":"v1","task":"x","expects":[{"action":"a","as":"a","after":["b"]},{"action":"b","input_has":{"n":{"$output":"/x","$of":"a"}}}]}`, "/expects/0/after"},
 	} {
 		_, err := ParseContract([]byte(tt.doc))
@@ -308,6 +311,23 @@ func TestJudgeContracts(t *testing.T) {
 			_, x := f.do("a", `{}`, evidence.StatusUnknown, nil)
 			f.do("b", `{}`, ok, nil)
 			f.add(&evidence.Settlement{Settles: x, By: evidence.ByProbe, Finding: ok})
+		}, evidence.Unsupported},
+		{"after the last of what nothing expects", `"expects":[{"action":"test","after_last":["edit"]}]`, ``, func(f *fakeRun) { f.do("test", `{}`, ok, nil); f.do("edit", `{}`, ok, nil) }, evidence.Unsupported},
+		{"alike but for the last edit", `"expects":[{"action":"test"},{"action":"test","after_last":["edit"]}]`, ``, func(f *fakeRun) {
+			f.do("test", `{}`, ok, nil)
+			f.do("test", `{}`, ok, nil)
+			f.do("edit", `{}`, ok, nil)
+		}, evidence.Unsupported},
+		{"alike but for their names", `"expects":[{"action":"x"},{"action":"look","as":"a"},{"action":"look","as":"b"},{"action":"pay","input_has":{"n":{"$output":"/n","$of":"b"}}}]`, ``, func(f *fakeRun) {
+			f.do("x", `{}`, ok, nil)
+			f.do("look", `{}`, ok, gives(f, `{"n":1}`))
+			f.do("look", `{"again":1}`, ok, gives(f, `{"n":2}`))
+			f.do("pay", `{"n":2}`, ok, nil)
+		}, evidence.Supported},
+		{"an output in doubt may be another", `"expects":[{"action":"a","output_has":{"id":7},"times":{"most":1}}],"only":["a"]`, ``, func(f *fakeRun) { f.do("a", `{}`, evidence.StatusAccepted, nil) }, evidence.InDoubt},
+		{"hearsay neither lets off, nor excuses", `"expects":[{"action":"a","when":{"succeeded":{"action":"c"}}},{"action":"b","unless":{"succeeded":{"action":"c"}}}]`, ``, func(f *fakeRun) {
+			f.do("c", `{}`, ok, reported)
+			f.do("a", `{}`, ok, nil)
 		}, evidence.Unsupported},
 		{"both ways", `"expects":[{"action":"a","when":{"succeeded":{"action":"c"}}},{"action":"b","unless":{"succeeded":{"action":"c"}}}]`, ``, func(f *fakeRun) {
 			f.do("c", `{}`, evidence.StatusUnknown, nil)

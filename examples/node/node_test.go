@@ -365,8 +365,10 @@ func (l *ledger) testScenarios(t *testing.T) {
 		}
 	}
 	t.Logf("%d bundles: %v", len(names), seen)
-	for _, want := range []string{"verified", "wrong", "undecidable", "chain", "authorized", "outcome", "budget", "resume", "handoff", "claim", "contract", "verdict", "disclosure",
-		"supported", "contradicted", "unsupported", "in_doubt", "undisclosed"} {
+	for _, want := range []string{
+		"verified", "wrong", "undecidable", "chain", "authorized", "outcome", "budget", "resume", "handoff", "claim", "contract", "verdict", "disclosure",
+		"supported", "contradicted", "unsupported", "in_doubt", "undisclosed",
+	} {
 		if seen[want] == 0 {
 			t.Errorf("want a scenario for %s, found none", want)
 		}

@@ -336,6 +336,15 @@ await judged('edited last', fix, undefined, async (r) => [await edits(r), await 
 await judged('edited last, by hearsay', fix, undefined, async (r) => [await edits(r), await tests(r), await edits(r, { source: 'reported' })]);
 await judged('perhaps edited last', fix, undefined, async (r) => [await edits(r), await tests(r), await edits(r, { status: 'unknown' })]);
 await judged('an edit in doubt before the test', fix, undefined, async (r) => [await edits(r), await edits(r, { status: 'accepted' }), await tests(r)]);
+await judged('seven edits in doubt', fix, undefined, async (r) => {
+  await edits(r);
+  for (let i = 0; i < 7; i++) await edits(r, { status: 'accepted' });
+  await tests(r);
+});
+await judged('eleven looks withheld', { ...refund, expects: [{ ...refund.expects[0], times: { least: 0, most: 1000 } }, refund.expects[1]], only: ['look', 'refund'] }, order, async (r) => {
+  for (let i = 0; i < 11; i++) await looks(r, 50, { input: gone() });
+  await refunds(r, 50);
+});
 await judged('four edits', fix, undefined, async (r) => [await edits(r), await edits(r), await edits(r), await edits(r), await tests(r)]);
 await judged('edited elsewhere', fix, undefined, async (r) => [await edits(r, { resource: 'tests/a' }), await tests(r)]);
 
