@@ -6,10 +6,14 @@ import (
 	"slices"
 )
 
-// maxCases is how many cases are gone through one by one. Past it, what hangs on
-// something else that is open is left open: never a wrong yes or no, but perhaps
-// an "in doubt" where all worlds agree.
-const maxCases = 1024
+// maxCases is how many cases are gone through one by one, maxWork how many pairs
+// of items and expectations in all of them. Past either, what hangs on something
+// else that is open is left open: never a wrong yes or no, but perhaps an "in
+// doubt" where all worlds agree.
+const (
+	maxCases = 1024
+	maxWork  = 1 << 24
+)
 
 // A fate is what became of an action in doubt. One that happened may have ended
 // when its record says, or after all else.
@@ -87,7 +91,7 @@ func (j *judgement) cases(least int) *cases {
 	}
 	hinges := j.hinges()
 	fits := j.hingingFits(c.rough, least)
-	limit := maxCases
+	limit := min(maxCases, maxWork/max(1, len(j.items)*len(j.expects)))
 	if j.limit > 0 {
 		limit = j.limit
 	}

@@ -160,6 +160,9 @@ func (j *judgement) supported(c *cases) Decision {
 	for _, s := range []evidence.Source{
 		evidence.SourceConfirmed, evidence.SourceRuntime, evidence.SourceReported, evidence.SourceObserved, evidence.SourceImported,
 	} {
+		if s.Strength() > j.least && j.tooStrong(s) {
+			continue
+		}
 		if s.Strength() <= j.least || j.everywhere(j.cases(s.Strength()), s.Strength()) {
 			d.Source = s
 			break
@@ -177,6 +180,15 @@ func (j *judgement) supported(c *cases) Decision {
 	d.Records = j.records(func(i int) bool { return sure[i] })
 	d.Why = "all that it asks for succeeded"
 	return d
+}
+
+// tooStrong reports, at a glance, that no more can be asked for than there is:
+// something is expected, and nothing has that source.
+func (j *judgement) tooStrong(s evidence.Source) bool {
+	asks := slices.ContainsFunc(j.expects, func(x *Expectation) bool { return x.Least > 0 && x.when == nil && x.unless == nil })
+	return asks && j.part.expects == nil && !slices.ContainsFunc(j.items, func(it item) bool {
+		return it.out.state != notDone && it.out.source.Strength() >= s.Strength()
+	})
 }
 
 // best returns how well an item matches the expectation that it matches best.

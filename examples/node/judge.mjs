@@ -256,7 +256,9 @@ function evaluate(c, context) {
   const decides = (i) => Math.max(no, ...conditions.map((k) => (k.succeeded ? base(i, k.succeeded) : no)));
   const hinges = items.filter((i) => i.state === 'doubt' && (isLast(i) || decides(i) > no || hung.some((f) => base(i, f) > no)));
   const pairs = items.filter((i) => i.state !== 'not').flatMap((i) => hung.filter((f) => loose.some((v) => v.match(i, f) === perhaps)).map((f) => [i, f]));
-  const coarse = 3 ** hinges.length * 2 ** (pairs.length + open.length) > 1024;
+  const count = 3 ** hinges.length * 2 ** (pairs.length + open.length);
+  const named = [...c.expects, ...c.forbids, ...conditions.flatMap((k) => k.succeeded ?? [])].flatMap((e) => [e.action, ...(e.after_last ?? [])]).concat(c.only);
+  const coarse = count > 1024 || count * items.filter((i) => named.includes(i.body.action)).length * expects.length > 2 ** 24;
   const fates = cross(coarse ? [] : hinges.map(() => ['never', 'early', 'late'])).map((list) => new Map(hinges.map((i, n) => [i, list[n]])));
   const groups = cross(coarse ? [] : pairs.map(() => [no, yes])).flatMap((bits) => {
     const settledFits = new Map();
