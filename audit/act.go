@@ -106,8 +106,8 @@ func (a *act) outcomeOf(i int, asOf uint64) outcome {
 			continue // the first settlement, or the tool, has spoken
 		}
 		settled = true
-		if i < 0 {
-			o.index = w.index
+		if i < 0 || a.attempts[i].status != evidence.StatusSuccess {
+			o.index = w.index // before that, nobody said that it was done
 		}
 		o.status, o.source = w.status, w.source
 		if w.output != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	goruntime "runtime"
+	"strings"
 	"testing"
 
 	"ledgerd/audit/audittest"
@@ -120,13 +121,76 @@ func BenchmarkJudge(b *testing.B) {
 	}
 }
 
+// BenchmarkJudgeContract: 10,000 records against a contract of 100 items that
+// use everything: parameters, ranges, order, references and conditions.
+func BenchmarkJudgeContract(b *testing.B) {
+	f := contractBench(b)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		v, err := Judge(f.run, evidence.ID{}, "", f.payloads)
+		if err != nil || v.Result != evidence.Supported {
+			b.Fatal(v.Result, v.Contract.Why, err)
+		}
+	}
+}
+
+// BenchmarkJudgeCases: the same with three more actions in doubt on which the order
+// of others hangs, and which decide nothing: every case is gone through.
+func BenchmarkJudgeCases(b *testing.B) {
+	f := contractBench(b)
+	for range 3 {
+		f.do("look-1", `{"customer":"mia"}`, evidence.StatusUnknown, nil)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		v, err := Judge(f.run, evidence.ID{}, "", f.payloads)
+		if err != nil || v.Result != evidence.Supported {
+			b.Fatal(v.Result, v.Contract.Why, err)
+		}
+	}
+}
+
+func contractBench(b *testing.B) *fakeRun {
+	f := &fakeRun{t: b, run: NewRun(nil), payloads: make(PayloadMap)}
+	var items []string
+	for i := range 50 {
+		items = append(items, fmt.Sprintf(`{"action":"look-%d","as":"look-%d","input_has":{"customer":{"$input":"/customer"}},"times":{"least":1}}`, i, i),
+			fmt.Sprintf(`{"action":"pay-%d","input_has":{"amount":{"$above":0,"$most":{"$output":"/due","$of":"look-%d"}}},"after":["look-%d"],"after_last":["look-0"],"when":{"input_has":{"country":"AT"}},"times":{"least":1,"most":60}}`, i, i, i))
+	}
+	contract := f.commit(`{"contract":"v1","task":"x","expects":[` + strings.Join(items, ",") + `],"forbids":[{"action":"pay-0","input_has":{"amount":{"$above":1000}}}],"only":["` + strings.Join(benchNames("pay"), `","`) + `"]}`)
+	input := f.commit(`{"customer":"mia","country":"AT"}`)
+	f.add(&evidence.RunOpened{Runtime: "rt", Input: &input, Contract: &evidence.ContractRef{Document: contract, DeclaredBy: "op"}})
+	for n := range 100 {
+		for i := range 50 {
+			action, in := fmt.Sprintf("look-%d", i), `{"customer":"mia"}`
+			if n >= 50 {
+				action, in = fmt.Sprintf("pay-%d", i), fmt.Sprintf(`{"amount":%d.25}`, n)
+			}
+			f.do(action, in, evidence.StatusSuccess, func(_ *evidence.Authorization, x *evidence.Execution) {
+				out := f.commit(fmt.Sprintf(`{"due":%d}`, n+51))
+				x.Output = &out
+			})
+		}
+	}
+	return f
+}
+
+func benchNames(action string) (names []string) {
+	for i := range 50 {
+		names = append(names, fmt.Sprintf("%s-%d", action, i))
+	}
+	return names
+}
+
 // BenchmarkJudgeDense: the worst that a contract can ask: many expectations that
 // overlap without being alike, over as many successes.
 func BenchmarkJudgeDense(b *testing.B) {
 	j := &judgement{question: &question{only: map[string]bool{"a": true}, least: 1, possible: 1}}
 	const n, e = 5000, 200
 	for i := range e {
-		j.expects = append(j.expects, &Expectation{Action: fmt.Sprint(i), Times: n / e})
+		j.expects = append(j.expects, &Expectation{Action: fmt.Sprint(i), Least: n / e, Most: n / e})
 	}
 	for i := range n {
 		j.items = append(j.items, item{act: &act{action: "a"}, out: outcome{state: done, source: evidence.SourceRuntime, ids: []evidence.ID{{byte(i)}}}})
@@ -136,8 +200,10 @@ func BenchmarkJudgeDense(b *testing.B) {
 			j.fit = append(j.fit, truth2{t, t})
 		}
 	}
+	j.prepare()
 	b.ResetTimer()
 	for range b.N {
+		j.views = nil
 		if d := j.decide(); d.Result != evidence.Supported {
 			b.Fatal(d.Result)
 		}

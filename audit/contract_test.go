@@ -13,14 +13,14 @@ import (
 
 func TestParseContract(t *testing.T) {
 	c, err := ParseContract([]byte(`{"contract":"v1","task":"x","expects":[{"action":"a"},{"action":"b","times":2,"after":["a"]}],"only":["a","b"]}`))
-	if err != nil || c.WeakestSource != evidence.SourceRuntime || c.Expects[1].Times != 2 || c.Empty() {
+	if err != nil || c.WeakestSource != evidence.SourceRuntime || c.Expects[1].Least != 2 || c.Empty() {
 		t.Fatalf("%+v %v", c, err)
 	}
 	for name, tt := range map[string]struct{ doc, where string }{
 		"not JSON":              {`{`, ""},
-		"twice a member":        {`{"contract":"v1","task":"x","task":"y"}`, ""},
-		"unknown member":        {`{"contract":"v1","task":"x","expect":[]}`, ""},
-		"member in other case":  {`{"contract":"v1","Task":"x"}`, ""},
+		"twice a member":        {`{"contract":"v1","task":"x","task":"y"}`, "/task"},
+		"unknown member":        {`{"contract":"v1","task":"x","expect":[]}`, "/expect"},
+		"member in other case":  {`{"contract":"v1","Task":"x"}`, "/Task"},
 		"version":               {`{"contract":"v2","task":"x"}`, "/contract"},
 		"no task":               {`{"contract":"v1"}`, "/task"},
 		"task with a space":     {`{"contract":"v1","task":"a b"}`, "/task"},
@@ -29,7 +29,7 @@ func TestParseContract(t *testing.T) {
 		"resource":              {`{"contract":"v1","task":"x","expects":[{"action":"a","resource":"b c"}]}`, "/expects/0/resource"},
 		"times 0":               {`{"contract":"v1","task":"x","expects":[{"action":"a","times":0}]}`, "/expects/0/times"},
 		"too many times":        {`{"contract":"v1","task":"x","expects":[{"action":"a","times":1001}]}`, "/expects/0/times"},
-		"times half":            {`{"contract":"v1","task":"x","expects":[{"action":"a","times":1.5}]}`, ""},
+		"times half":            {`{"contract":"v1","task":"x","expects":[{"action":"a","times":1.5}]}`, "/expects/0/times"},
 		"input twice":           {`{"contract":"v1","task":"x","expects":[{"action":"a","input":{},"input_has":{}}]}`, "/expects/0/input_has"},
 		"after nothing":         {`{"contract":"v1","task":"x","expects":[{"action":"a","after":["b"]}]}`, "/expects/0/after/0"},
 		"after itself":          {`{"contract":"v1","task":"x","expects":[{"action":"a","after":["a"]}]}`, "/expects/0/after"},

@@ -22,7 +22,7 @@ type Decision struct {
 }
 
 // decide goes through what the items may turn out to be. docs/rules.md derives
-// why two matchings are enough for all of it:
+// why two matchings are enough for each case ([judgement.cases]):
 //
 // A contract is met where every expectation can be given its successes, and
 // every success of an action in only can be given to an expectation; by
@@ -31,70 +31,119 @@ type Decision struct {
 // doubts can do to the first is that none happened, and to the second that all
 // of them did.
 func (j *judgement) decide() Decision {
-	if j.met(j.least, yes, false, true) {
-		return j.supported()
+	c := j.cases(j.least)
+	if j.everywhere(c, j.least) {
+		return j.supported(c)
 	}
-	if !j.met(j.possible, perhaps, true, false) {
-		return j.refuted()
+	if !j.somewhere(c) {
+		return j.refuted(c)
 	}
-	if j.doubtsDecide(perhaps) || j.doubtsDecide(yes) {
-		return Decision{Result: evidence.InDoubt, Records: j.records(j.doubtful), Why: "what became of an action that bears on it is in doubt"}
+	if j.doubtsDecide(c, perhaps) || j.doubtsDecide(c, yes) {
+		return Decision{Result: evidence.InDoubt, Records: j.touching(c, j.doubtful), Why: "what became of an action that bears on it is in doubt"}
 	}
-	return Decision{Result: evidence.Undisclosed, Records: j.records(j.undisclosed), Why: "a payload that decides was not disclosed"}
+	return Decision{Result: evidence.Undisclosed, Records: j.touching(c, j.undisclosed), Why: "a payload that decides was not disclosed"}
+}
+
+// everywhere reports whether the contract is met in every world.
+func (j *judgement) everywhere(c *cases, least int) bool {
+	for a := range c.all() {
+		if v := j.view(a, least); !v.met(yes, false, true) {
+			return false
+		}
+	}
+	return true
+}
+
+// somewhere reports whether it is met in some world.
+func (j *judgement) somewhere(c *cases) bool {
+	for a := range c.all() {
+		if v := j.view(a, j.possible); v.met(perhaps, true, false) {
+			return true
+		}
+	}
+	return false
 }
 
 // doubtsDecide reports whether doubts would still matter if every withheld
-// payload matched (level perhaps), or none of them did (level yes).
-func (j *judgement) doubtsDecide(level truth) bool {
+// payload that only helps or hurts matched (level perhaps), or none of them did
+// (level yes), and the others turned out in some way.
+func (j *judgement) doubtsDecide(c *cases, level truth) bool {
+	if c.coarse {
+		return true
+	}
 	least := j.least
 	if level == perhaps {
 		least = j.possible
 	}
-	return j.met(least, level, true, false) && !j.met(least, level, false, true)
+	for _, g := range c.payloads {
+		hope, fear := false, true
+		for _, d := range c.doubts {
+			v := j.view(c.assume(g, d), least)
+			hope = hope || v.met(level, true, false)
+			fear = fear && v.met(level, false, true)
+		}
+		if hope && !fear {
+			return true
+		}
+	}
+	return false
 }
 
 // met reports whether the contract is met, where a match counts from level on.
 // hope: doubtful items may have happened where that helps. fear: they may have
 // happened where that hurts.
-func (j *judgement) met(least int, level truth, hope, fear bool) bool {
+func (v *view) met(level truth, hope, fear bool) bool {
 	// What level is not enough for a match is enough for a breach.
 	breach := perhaps + yes - level
-	for i := range j.items {
-		it := &j.items[i]
-		if (it.out.state == done || fear && it.out.state == maybe) && it.forbidden >= breach {
+	for i := range v.items {
+		if (v.happens[i] == yes || fear && v.happens[i] == perhaps) && v.banned[i] >= breach {
 			return false
 		}
 	}
-	expects := j.graph(least, level, func(it *item) bool {
-		return it.out.state == done || hope && it.out.state == maybe && it.forbidden < breach
+	expects := v.graph(level, v.needs, func(i int) bool {
+		return v.happens[i] == yes || hope && v.happens[i] == perhaps && v.banned[i] < breach
 	})
 	if !expects.match().full() {
 		return false
 	}
-	bound, n := j.bound(fear)
-	return n == 0 || j.graph(least, level, bound).match().size == n
+	bound, n := v.bound(fear)
+	return n == 0 || v.graph(level, v.takes, bound).match().size == n
 }
 
+// needs is how many successes an expectation has to have, takes how many it
+// accounts for at most.
+func (v *view) needs(e int) int {
+	if only := v.part.expects; only != nil && !only[e] {
+		return 0
+	}
+	return v.expects[e].Least
+}
+
+func (v *view) takes(e int) int { return v.expects[e].Most }
+
 // bound selects the items that some expectation has to account for.
-func (j *judgement) bound(fear bool) (func(it *item) bool, int) {
-	is := func(it *item) bool {
-		return j.only[it.act.action] && (it.out.state == done || fear && it.out.state == maybe)
+func (v *view) bound(fear bool) (func(i int) bool, int) {
+	is := func(i int) bool {
+		return !v.part.free && v.only[v.items[i].act.action] && (v.happens[i] == yes || fear && v.happens[i] == perhaps)
 	}
 	n := 0
-	for i := range j.items {
-		if is(&j.items[i]) {
+	for i := range v.items {
+		if is(i) {
 			n++
 		}
 	}
 	return is, n
 }
 
-func (j *judgement) graph(least int, level truth, of func(*item) bool) *graph {
-	g := &graph{capacity: make([]int, len(j.expects)), edges: make([][]int32, len(j.expects)), items: len(j.items)}
-	for e, x := range j.expects {
-		g.capacity[e] = x.Times
-		for i := range j.items {
-			if it := &j.items[i]; of(it) && j.matches(i, e, least) >= level {
+func (v *view) graph(level truth, capacity func(e int) int, of func(i int) bool) *graph {
+	g := &graph{capacity: make([]int, len(v.expects)), edges: make([][]int32, len(v.expects)), items: len(v.items)}
+	for e := range v.expects {
+		if !v.active[e] {
+			continue
+		}
+		g.capacity[e] = capacity(e)
+		for i := range v.items {
+			if v.match[i*len(v.expects)+e] >= level && of(i) {
 				g.edges[e] = append(g.edges[e], int32(i))
 			}
 		}
@@ -102,76 +151,7 @@ func (j *judgement) graph(least int, level truth, of func(*item) bool) *graph {
 	return g
 }
 
-// matches reports whether item i, if it happened, counts for expectation e.
-func (j *judgement) matches(i, e, least int) truth {
-	t := j.fit[i*len(j.expects)+e].whole
-	if t == no {
-		return no
-	}
-	if it := &j.items[i]; it.out.source.Strength() < least {
-		if it.out.state == done {
-			return no
-		}
-		t = perhaps // a doubt may yet be settled by a stronger source
-	}
-	if len(j.expects[e].After) > 0 {
-		t = min(t, j.inOrder(i, e, least))
-	}
-	return t
-}
-
-// inOrder reports whether what has to come before item i did: for each
-// expectation of the actions named, as many successes that match it as it asks
-// for stand before the item's authorization.
-func (j *judgement) inOrder(i, e, least int) truth {
-	t := yes
-	from := j.items[i].act.index
-	for f, before := range j.expects {
-		if !slices.Contains(j.expects[e].After, before.Action) {
-			continue
-		}
-		o := j.earlier(f, least)
-		if n, _ := slices.BinarySearch(o.possible, from); n < before.Times {
-			return no
-		}
-		if n, _ := slices.BinarySearch(o.sure, from); n < before.Times {
-			t = perhaps
-		}
-	}
-	return t
-}
-
-// occasions are the indexes, rising, at which an expectation was met for sure,
-// and at which it may have been.
-type occasions struct{ sure, possible []uint64 }
-
-func (j *judgement) earlier(f, least int) *occasions {
-	key := [2]int{f, least}
-	if o := j.order[key]; o != nil {
-		return o
-	}
-	o := new(occasions)
-	for k := range j.items {
-		it := &j.items[k]
-		m := j.fit[k*len(j.expects)+f].whole
-		if m == no || it.out.state == notDone || it.out.state == done && it.out.source.Strength() < least {
-			continue
-		}
-		o.possible = append(o.possible, it.out.index)
-		if m == yes && it.out.state == done {
-			o.sure = append(o.sure, it.out.index)
-		}
-	}
-	slices.Sort(o.possible)
-	slices.Sort(o.sure)
-	if j.order == nil {
-		j.order = make(map[[2]int]*occasions)
-	}
-	j.order[key] = o
-	return o
-}
-
-func (j *judgement) supported() Decision {
+func (j *judgement) supported(c *cases) Decision {
 	d := Decision{Result: evidence.Supported}
 	if len(j.expects) == 0 {
 		d.Why = "nothing happened that it forbids"
@@ -180,68 +160,117 @@ func (j *judgement) supported() Decision {
 	for _, s := range []evidence.Source{
 		evidence.SourceConfirmed, evidence.SourceRuntime, evidence.SourceReported, evidence.SourceObserved, evidence.SourceImported,
 	} {
-		if s.Strength() <= j.least || j.met(s.Strength(), yes, false, true) {
+		if s.Strength() > j.least && j.tooStrong(s) {
+			continue
+		}
+		if s.Strength() <= j.least || j.everywhere(j.cases(s.Strength()), s.Strength()) {
 			d.Source = s
 			break
 		}
 	}
-	d.Records = j.records(func(i int) bool {
-		return j.items[i].out.state == done && j.best(i, j.least) == yes
-	})
+	sure := make(map[int]bool)
+	for a := range c.loose() {
+		v := j.view(a, j.least)
+		for i := range j.items {
+			if j.items[i].out.state == done && v.best(i) == yes {
+				sure[i] = true
+			}
+		}
+	}
+	d.Records = j.records(func(i int) bool { return sure[i] })
 	d.Why = "all that it asks for succeeded"
 	return d
 }
 
+// tooStrong reports, at a glance, that no more can be asked for than there is:
+// something is expected, and nothing has that source.
+func (j *judgement) tooStrong(s evidence.Source) bool {
+	asks := slices.ContainsFunc(j.expects, func(x *Expectation) bool { return x.Least > 0 && x.when == nil && x.unless == nil })
+	return asks && j.part.expects == nil && !slices.ContainsFunc(j.items, func(it item) bool {
+		return it.out.state != notDone && it.out.source.Strength() >= s.Strength()
+	})
+}
+
 // best returns how well an item matches the expectation that it matches best.
-func (j *judgement) best(i, least int) truth {
+func (v *view) best(i int) truth {
 	t := no
-	for e := range j.expects {
-		t = max(t, j.matches(i, e, least))
+	for e, m := range v.match[i*len(v.expects) : (i+1)*len(v.expects)] {
+		if only := v.part.expects; only == nil || only[e] {
+			t = max(t, m)
+		}
 	}
 	return t
 }
 
-// refuted tells what is contradicted from what is merely unsupported.
-func (j *judgement) refuted() Decision {
-	contradicted := func(why string, of func(int) bool) Decision {
-		return Decision{Result: evidence.Contradicted, Records: j.records(of), Why: why}
+// A refutation is what one case says against a contract that is met in no world.
+type refutation struct {
+	rank    int // 1 forbidden, 2 too many, 3 failed; 4 merely unsupported
+	why     string
+	records []evidence.ID
+}
+
+// refuted tells what is contradicted from what is merely unsupported: by every
+// case, where conditions make several.
+func (j *judgement) refuted(c *cases) Decision {
+	var all []evidence.ID
+	worst := refutation{rank: 0}
+	for a := range c.loose() {
+		r := j.refutation(a)
+		if r.rank == 4 && worst.rank != 4 {
+			all = nil // of what is unsupported, only weak sources are of use
+		}
+		if r.rank == 4 || worst.rank != 4 {
+			all = append(all, r.records...)
+		}
+		if r.rank > worst.rank {
+			worst = r
+		}
 	}
-	forbidden := func(i int) bool { return j.items[i].out.state == done && j.items[i].forbidden == yes }
-	if ids := j.records(forbidden); len(ids) > 0 {
-		return contradicted("something forbidden succeeded", forbidden)
+	d := Decision{Result: evidence.Contradicted, Why: worst.why, Records: sortedIDs(all)}
+	if worst.rank == 4 {
+		d.Result = evidence.Unsupported
+	}
+	return d
+}
+
+func (j *judgement) refutation(a *assumption) refutation {
+	v := j.view(a, j.possible)
+	forbidden := j.records(func(i int) bool { return j.items[i].out.state == done && v.banned[i] == yes })
+	if len(forbidden) > 0 {
+		return refutation{1, "something forbidden succeeded", forbidden}
 	}
 	// Sources aside: a success too many is one, whoever reported it.
-	bound, n := j.bound(false)
-	if m := j.graph(0, perhaps, bound).match(); m.size < n {
+	bound, n := v.bound(false)
+	plain := j.view(a, 0)
+	if m := plain.graph(perhaps, plain.takes, bound).match(); m.size < n {
 		left := m.unaccounted()
-		return contradicted("something succeeded that nothing asked for", func(i int) bool { return bound(&j.items[i]) && left[i] })
+		return refutation{2, "something succeeded that nothing asked for", j.records(func(i int) bool { return bound(i) && left[i] })}
 	}
-	short := j.graph(j.possible, perhaps, func(it *item) bool {
-		return it.out.state == done || it.out.state == maybe && it.forbidden < yes
+	short := v.graph(perhaps, v.needs, func(i int) bool {
+		return v.happens[i] == yes || v.happens[i] == perhaps && v.banned[i] < yes
 	}).match().short()
-	failed := func(i int) bool {
-		it := &j.items[i]
-		if it.out.state != notDone {
+	failed := j.records(func(i int) bool {
+		if j.items[i].out.state != notDone {
 			return false
 		}
 		for e := range j.expects {
-			if short[e] && j.fit[i*len(j.expects)+e].attempt == yes {
+			if short[e] && v.active[e] && v.attempt(i, e) == yes {
 				return true
 			}
 		}
 		return false
-	}
-	if ids := j.records(failed); len(ids) > 0 {
-		return contradicted("what it asks for was tried, and failed or was denied", failed)
+	})
+	if len(failed) > 0 {
+		return refutation{3, "what it asks for was tried, and failed or was denied", failed}
 	}
 	weak := j.records(func(i int) bool {
-		return j.items[i].out.state == done && j.items[i].out.source.Strength() < j.possible && j.best(i, 0) != no
+		return j.items[i].out.state == done && j.items[i].out.source.Strength() < j.possible && plain.best(i) != no
 	})
 	why := "there is no evidence of what it asks for" + j.missing(short)
 	if len(weak) > 0 {
 		why = "only reported: the evidence has a weaker source than is asked for"
 	}
-	return Decision{Result: evidence.Unsupported, Records: weak, Why: why}
+	return refutation{4, why, weak}
 }
 
 // missing names the first few actions that are short.
@@ -261,14 +290,48 @@ func (j *judgement) missing(short map[int]bool) string {
 	return ": " + strings.Join(names, ", ")
 }
 
-func (j *judgement) doubtful(i int) bool {
-	it := &j.items[i]
-	return it.out.state == maybe && (j.best(i, j.possible) != no || j.only[it.act.action] || it.forbidden != no)
+// doubtful selects the items in doubt that may bear on it.
+func (j *judgement) doubtful(v, _ *view, i int) bool {
+	return j.items[i].out.state == maybe &&
+		(v.best(i) != no || v.banned[i] != no || j.only[j.items[i].act.action] && !j.part.free || j.decides(i, perhaps) || j.mayBeLast(i))
 }
 
-func (j *judgement) undisclosed(i int) bool {
-	it := &j.items[i]
-	return it.out.state != notDone && (j.best(i, j.least) == perhaps || j.best(i, j.possible) == perhaps || it.forbidden == perhaps)
+// undisclosed selects the items that perhaps match something.
+func (j *judgement) undisclosed(v, least *view, i int) bool {
+	if j.items[i].out.state == notDone {
+		return false
+	}
+	if v.banned[i] == perhaps || j.decides(i, perhaps) && !j.decides(i, yes) {
+		return true
+	}
+	return v.best(i) == perhaps || least.best(i) == perhaps
+}
+
+// decides reports whether an item is, at least so surely, what a condition means.
+func (j *judgement) decides(i int, level truth) bool {
+	for k := range j.conditions {
+		if j.meets[i*len(j.conditions)+k] >= level {
+			return true
+		}
+	}
+	return false
+}
+
+// mayBeLast reports whether some after_last names the item's action.
+func (j *judgement) mayBeLast(i int) bool {
+	return slices.ContainsFunc(j.expects, func(x *Expectation) bool { return slices.Contains(x.AfterLast, j.items[i].act.action) })
+}
+
+// touching returns the records of the items that some case selects.
+func (j *judgement) touching(c *cases, of func(possible, least *view, i int) bool) []evidence.ID {
+	found := make(map[int]bool)
+	for a := range c.loose() {
+		v, least := j.view(a, j.possible), j.view(a, j.least)
+		for i := range j.items {
+			found[i] = found[i] || of(v, least, i)
+		}
+	}
+	return j.records(func(i int) bool { return found[i] })
 }
 
 // records returns the evidence IDs of the items selected.
@@ -279,6 +342,10 @@ func (j *judgement) records(of func(i int) bool) []evidence.ID {
 			ids = append(ids, j.items[i].out.ids...)
 		}
 	}
+	return sortedIDs(ids)
+}
+
+func sortedIDs(ids []evidence.ID) []evidence.ID {
 	slices.SortFunc(ids, func(a, b evidence.ID) int { return bytes.Compare(a[:], b[:]) })
 	return slices.Compact(ids)
 }

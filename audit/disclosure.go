@@ -112,7 +112,7 @@ func (a *Auditor) readable(p place, rec *evidence.Record, c evidence.Commitment,
 		a.tally.add(p.broken(RuleDisclosure, ReasonParse, "a payload of media "+c.Media, "%v", err))
 		return
 	}
-	if public := clearOf(shows(rec, c.Commit)); public != nil && !(v.object && public.within(v)) {
+	if public := clearOf(shows(rec, c.Commit)); public != nil && !(v.kind == '{' && public.within(v)) {
 		a.tally.add(p.broken(RuleDisclosure, ReasonPublic, "params and refs to be members of the payload", "others"))
 	}
 }
@@ -149,7 +149,7 @@ func judged(rec *evidence.Record, commit evidence.Digest) bool {
 	is := func(c *evidence.Commitment) bool { return c != nil && c.Commit == commit }
 	switch b := rec.Body.(type) {
 	case *evidence.RunOpened:
-		return b.Contract != nil && is(&b.Contract.Document)
+		return is(b.Input) || b.Contract != nil && is(&b.Contract.Document)
 	case *evidence.Authorization:
 		return is(&b.Input)
 	case *evidence.Execution:

@@ -2,6 +2,8 @@ package audit
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"ledgerd/evidence"
 )
@@ -165,7 +167,7 @@ func (b *bench) assertion(a *evidence.Assertion, c *Contract, result *ContractRe
 		}
 		return result.Decision
 	}
-	q := &question{expects: []*Expectation{{Action: a.Action, Resource: a.Resource, Times: 1}}}
+	q := &question{expects: []*Expectation{{Action: a.Action, Resource: a.Resource, Least: 1, Most: 1}}}
 	switch {
 	case c != nil:
 		q.least = max(c.WeakestSource.Strength(), b.weakest)
@@ -209,7 +211,10 @@ func (b *bench) raw(c *evidence.Commitment) ([]byte, bool) {
 }
 
 // ask decides a question.
-func (b *bench) ask(q *question) Decision {
+func (b *bench) ask(q *question) Decision { return b.judgement(q).decide() }
+
+// judgement gathers what bears on a question.
+func (b *bench) judgement(q *question) *judgement {
 	j := &judgement{question: q, values: b.values}
 	seen := make(map[string]bool)
 	take := func(action string) {
@@ -218,41 +223,69 @@ func (b *bench) ask(q *question) Decision {
 			j.items = append(j.items, b.byAction[action]...)
 		}
 	}
+	refers := false
 	for _, list := range [][]*Expectation{q.expects, q.forbids} {
 		for _, e := range list {
 			take(e.Action)
 			b.consult(e)
-		}
-	}
-	for action := range q.only {
-		take(action)
-	}
-	j.fit = make([]truth2, len(j.items)*len(q.expects))
-	for i := range j.items {
-		it := &j.items[i]
-		for e, x := range q.expects {
-			j.fit[i*len(q.expects)+e] = j.against(it, x)
-		}
-		for _, f := range q.forbids {
-			if it.out.state != notDone {
-				it.forbidden = max(it.forbidden, j.against(it, f).whole)
+			refers = refers || e.reads.inputs
+			for _, action := range e.AfterLast {
+				take(action)
+			}
+			for _, x := range q.expects {
+				if x.As != "" && x.As == e.source() {
+					b.consultOutputs(x.Action)
+				}
 			}
 		}
 	}
-	return j.decide()
+	for _, k := range q.conditions {
+		refers = refers || k.input != nil || k.inputHas != nil
+		if k.succeeded != nil {
+			take(k.succeeded.Action)
+			b.consult(k.succeeded)
+			refers = refers || k.succeeded.reads.inputs
+		}
+	}
+	for _, action := range slices.Sorted(maps.Keys(q.only)) {
+		take(action)
+	}
+	if refers {
+		j.run = b.input()
+	}
+	j.compare()
+	return j
+}
+
+// input is the run's own input, which a contract refers to.
+func (b *bench) input() known {
+	c := b.run.Body.Input
+	if c == nil {
+		return known{ok: true} // nothing is equal to what is not there
+	}
+	b.used[c.Commit] = true
+	v, ok := b.values.of(c)
+	return known{v: v, ok: ok}
 }
 
 // consult notes the payloads that bear on an expectation: the inputs of its
 // action where it says what the input is, and what successes gave where it says
-// what the output has. The contract decides what they are, not how far a
+// what the output is. The contract decides what they are, not how far a
 // verifier had to look.
 func (b *bench) consult(e *Expectation) {
-	for i := range b.byAction[e.Action] {
-		it := &b.byAction[e.Action][i]
-		if e.input != nil || e.inputHas != nil {
-			b.used[it.act.input.Commit] = true
+	if e.input != nil || e.inputHas != nil {
+		for i := range b.byAction[e.Action] {
+			b.used[b.byAction[e.Action][i].act.input.Commit] = true
 		}
-		if e.outputHas != nil && it.out.state == done && it.out.output != nil {
+	}
+	if e.output != nil || e.outputHas != nil {
+		b.consultOutputs(e.Action)
+	}
+}
+
+func (b *bench) consultOutputs(action string) {
+	for i := range b.byAction[action] {
+		if it := &b.byAction[action][i]; it.out.state == done && it.out.output != nil {
 			b.used[it.out.output.Commit] = true
 		}
 	}

@@ -2,12 +2,13 @@ package audit
 
 import (
 	"slices"
+	"strconv"
 
 	"ledgerd/evidence"
 )
 
 // truth is Kleene's: what is unknown may turn out either way.
-type truth int
+type truth int8
 
 const (
 	no truth = iota
@@ -24,17 +25,32 @@ func truthOf(b bool) truth {
 
 // A question is what a contract, or one assertion, asks of a run's actions.
 type question struct {
-	expects  []*Expectation // no two alike
-	forbids  []*Expectation
-	only     map[string]bool
-	opaque   bool // expects stands for an expectation that was not disclosed
-	least    int  // strength of source from which a success counts
-	possible int  // from which it may count; less than least where the contract is withheld
+	expects    []*Expectation // no two alike
+	forbids    []*Expectation
+	only       map[string]bool
+	conditions []*condition
+	opaque     bool // expects stands for an expectation that was not disclosed
+	least      int  // strength of source from which a success counts
+	possible   int  // from which it may count; less than least where the contract is withheld
+	part       part // of it that is asked
+	limit      int  // of cases; 0: maxCases
+
+	order   []int   // of expects: each after those that it waits for
+	before  [][]int // of each of expects: those that its after names
+	from    []int   // of each of expects: the one whose output it refers to; -1: none
+	banFrom []int   // of each of forbids: likewise
+}
+
+// A part is what is asked of a contract to explain it. The zero part is all.
+type part struct {
+	expects map[int]bool // that need their successes; nil: all
+	forbids map[int]bool // nil: all
+	free    bool         // only is not asked
 }
 
 // contractQuestion asks whether the contract is met.
 func contractQuestion(c *Contract, least int) *question {
-	q := &question{forbids: c.Forbids, only: make(map[string]bool), least: least, possible: least}
+	q := &question{forbids: c.Forbids, only: make(map[string]bool), conditions: c.conditions, least: least, possible: least}
 	for _, action := range c.Only {
 		q.only[action] = true
 	}
@@ -42,7 +58,8 @@ func contractQuestion(c *Contract, least int) *question {
 	for _, e := range c.Expects {
 		key := e.key()
 		if same := alike[key]; same != nil {
-			same.Times += e.Times
+			same.Least += e.Least
+			same.Most = min(same.Most+e.Most, anyTimes)
 			continue
 		}
 		own := *e
@@ -52,18 +69,62 @@ func contractQuestion(c *Contract, least int) *question {
 	return q
 }
 
+// prepare looks up what expectations say of each other.
+func (q *question) prepare() {
+	q.order, _ = inTurn(q.expects)
+	named := make(map[string]int)
+	byAction := make(map[string][]int)
+	for e, x := range q.expects {
+		byAction[x.Action] = append(byAction[x.Action], e)
+		if x.As != "" {
+			named[x.As] = e
+		}
+	}
+	from := func(list []*Expectation) []int {
+		of := make([]int, len(list))
+		for e, x := range list {
+			of[e] = -1
+			if s := x.source(); s != "" {
+				of[e] = named[s]
+			}
+		}
+		return of
+	}
+	q.from, q.banFrom = from(q.expects), from(q.forbids)
+	q.before = make([][]int, len(q.expects))
+	for e, x := range q.expects {
+		for _, action := range x.After {
+			for _, f := range byAction[action] {
+				if !slices.Contains(q.before[e], f) {
+					q.before[e] = append(q.before[e], f)
+				}
+			}
+		}
+	}
+}
+
 // key tells expectations apart, whatever their times.
 func (e *Expectation) key() string {
-	after := slices.Clone(e.After)
-	slices.Sort(after)
-	key := quote(e.Action) + quote(e.Resource)
-	for _, a := range slices.Compact(after) {
-		key += "," + quote(a)
+	set := func(actions []string) string {
+		actions = slices.Clone(actions)
+		slices.Sort(actions)
+		key := ""
+		for _, a := range slices.Compact(actions) {
+			key += "," + quote(a)
+		}
+		return key
 	}
-	for _, v := range []*value{e.input, e.inputHas, e.outputHas} {
+	key := quote(e.Action) + quote(e.Resource) + quote(e.As) + set(e.After) + ";" + set(e.AfterLast)
+	for _, p := range []*pattern{e.resource, e.input, e.inputHas, e.output, e.outputHas} {
 		key += "|"
-		if v != nil {
-			key += v.key
+		if p != nil {
+			key += p.key
+		}
+	}
+	for _, k := range []*condition{e.when, e.unless} {
+		key += "|"
+		if k != nil {
+			key += strconv.Itoa(k.n)
 		}
 	}
 	return key
@@ -71,9 +132,8 @@ func (e *Expectation) key() string {
 
 // An item is one thing that an agent did, may have done, or failed to do.
 type item struct {
-	act       *act
-	out       outcome
-	forbidden truth // whether it matches what must not happen
+	act *act
+	out outcome
 }
 
 // values reads payloads as JSON values, each once.
@@ -102,26 +162,6 @@ func (v *values) of(c *evidence.Commitment) (val *value, known bool) {
 	return val, true
 }
 
-// inputFits reports whether an item's input is what e asks for. clear is what stands
-// of it in the record.
-func inputFits(e *Expectation, v *value, known bool, clear *value) truth {
-	switch {
-	case e.input == nil && e.inputHas == nil:
-		return yes
-	case known && e.input != nil:
-		return truthOf(v != nil && v.equal(e.input))
-	case known:
-		return truthOf(v != nil && v.has(e.inputHas))
-	case e.input != nil:
-		// The members in the clear are the input's own.
-		if clear != nil && !clear.within(e.input) {
-			return no
-		}
-		return perhaps
-	}
-	return partFits(e.inputHas, clear)
-}
-
 // within reports whether every member of v, whole, is w's.
 func (v *value) within(w *value) bool {
 	for name, m := range v.members {
@@ -130,23 +170,6 @@ func (v *value) within(w *value) bool {
 		}
 	}
 	return true
-}
-
-// partFits decides by the members in the clear, as far as they go.
-func partFits(part, clear *value) truth {
-	if !part.object || clear == nil {
-		return perhaps
-	}
-	all := yes
-	for name, p := range part.members {
-		switch m := clear.members[name]; {
-		case m == nil:
-			all = perhaps
-		case !m.has(p):
-			return no
-		}
-	}
-	return all
 }
 
 // clearOf parses what a record shows of a payload. Records are valid: it parses.
@@ -165,52 +188,147 @@ func clearOf(o evidence.Object) *value {
 type judgement struct {
 	*question
 	items  []item
-	fit    []truth2 // of each item and expectation
+	fit    []truth2 // of each item and expectation, what it refers to being unknown
+	ban    []truth2 // of each item and item of forbids
+	meets  []truth  // of each item and condition: whether it is the success meant
+	input  []truth  // of each condition: whether the run's input is as it says
 	values *values
-	order  map[[2]int]*occasions // by expectation and strength
+	run    known             // the run's input
+	refers map[[3]int]truth2 // of items, what they are compared with, and items referred to
+	views  map[viewKey]*view
 }
 
 // truth2 is what is known of an item against an expectation: its input, which
 // the attempt alone decides, and its output too.
 type truth2 struct{ attempt, whole truth }
 
-// against compares one item with one expectation, the order aside.
-func (j *judgement) against(it *item, e *Expectation) truth2 {
+// against compares one item with one expectation, the order aside. source is
+// what it refers to, as far as that is known.
+func (j *judgement) against(it *item, e *Expectation, source known) truth2 {
 	if it.act.action != e.Action || e.Resource != "" && it.act.resource != e.Resource {
 		return truth2{}
 	}
+	r := &references{input: j.run, output: source}
 	in := yes
-	if e.input != nil || e.inputHas != nil {
-		v, known := j.values.of(&it.act.input)
-		var clear *value
-		if !known && it.act.auth != nil {
-			clear = clearOf(it.act.auth.Params)
+	if e.resource != nil {
+		var v *value
+		if it.act.resource != "" {
+			v = &value{key: quote(it.act.resource), kind: '"', text: it.act.resource}
 		}
-		in = inputFits(e, v, known, clear)
+		in = e.resource.fits(v, true, r)
+	}
+	if in != no && (e.input != nil || e.inputHas != nil) {
+		in = min(in, payloadFits(j.inputOf(it), e.input, e.inputHas, r))
 	}
 	if j.opaque {
 		in = min(in, perhaps)
 	}
 	out := yes
-	if e.outputHas != nil {
-		out = j.outputFits(it, e)
+	if in != no && (e.output != nil || e.outputHas != nil) {
+		switch {
+		case it.out.state == maybe:
+			out = perhaps // what it gives in the end, nobody knows
+		case it.out.output == nil:
+			out = no
+		default:
+			out = payloadFits(j.outputOf(it), e.output, e.outputHas, r)
+		}
 	}
 	return truth2{in, min(in, out)}
 }
 
-func (j *judgement) outputFits(it *item, e *Expectation) truth {
-	var v *value
-	known := false
-	if it.out.output != nil {
-		v, known = j.values.of(it.out.output)
+func (j *judgement) inputOf(it *item) known {
+	v, ok := j.values.of(&it.act.input)
+	if ok || it.act.auth == nil {
+		return known{v: v, ok: ok}
 	}
+	return known{clear: clearOf(it.act.auth.Params)}
+}
+
+// outputOf returns what an item gave: nothing is known of one in doubt.
+func (j *judgement) outputOf(it *item) known {
 	switch {
 	case it.out.state == maybe:
-		return perhaps // what it gives in the end, nobody knows
+		return known{}
 	case it.out.output == nil:
-		return no
-	case known:
-		return truthOf(v != nil && v.has(e.outputHas))
+		return known{ok: true}
 	}
-	return partFits(e.outputHas, clearOf(it.out.refs))
+	v, ok := j.values.of(it.out.output)
+	if ok {
+		return known{v: v, ok: true}
+	}
+	return known{clear: clearOf(it.out.refs)}
+}
+
+// payloadFits reports whether a payload is what is asked for, all of it (whole)
+// or a part.
+func payloadFits(k known, whole, part *pattern, r *references) truth {
+	p := part
+	if whole != nil {
+		p = whole
+	}
+	switch {
+	case !k.ok:
+		return p.fitsClear(k.clear, whole != nil, r)
+	case k.v == nil:
+		return no // what does not parse is equal to nothing
+	}
+	return p.fits(k.v, whole != nil, r)
+}
+
+// compare fills in what the payloads say.
+func (j *judgement) compare() {
+	j.prepare()
+	for i := range j.items {
+		it := &j.items[i]
+		for _, x := range j.expects {
+			j.fit = append(j.fit, j.against(it, x, known{}))
+		}
+		for _, x := range j.forbids {
+			j.ban = append(j.ban, j.against(it, x, known{}))
+		}
+		for _, k := range j.conditions {
+			t := no
+			if k.succeeded != nil {
+				t = j.against(it, k.succeeded, known{}).whole
+			}
+			j.meets = append(j.meets, t)
+		}
+	}
+	for _, k := range j.conditions {
+		t := yes
+		if k.input != nil || k.inputHas != nil {
+			t = payloadFits(j.run, k.input, k.inputHas, &references{input: j.run})
+		}
+		j.input = append(j.input, t)
+	}
+}
+
+// maxReferring bounds the comparisons that are kept, not how many are made.
+const maxReferring = 1 << 20
+
+// referring compares item i with an expectation (e below len(expects)) or with
+// an item of forbids, where it refers to the output of item o.
+func (j *judgement) referring(i, e, o int) truth2 {
+	key := [3]int{i, e, o}
+	t, ok := j.refers[key]
+	if !ok {
+		x := j.asked(e)
+		t = j.against(&j.items[i], x, j.outputOf(&j.items[o]))
+		if j.refers == nil {
+			j.refers = make(map[[3]int]truth2)
+		}
+		if len(j.refers) < maxReferring {
+			j.refers[key] = t
+		}
+	}
+	return t
+}
+
+// asked returns an expectation, or, numbered after them, an item of forbids.
+func (j *judgement) asked(e int) *Expectation {
+	if e < len(j.expects) {
+		return j.expects[e]
+	}
+	return j.forbids[e-len(j.expects)]
 }

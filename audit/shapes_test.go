@@ -130,6 +130,34 @@ func TestQuorum(t *testing.T) {
 	}
 }
 
+// TestRunInput: a contract that refers to the run's input is decided by a bundle
+// that discloses it, and not by one that does not.
+func TestRunInput(t *testing.T) {
+	for withhold, want := range map[bool]audit.Status{false: audit.Held, true: audit.Undecidable} {
+		w := audittest.New(t)
+		r := w.Open(func(_ *evidence.Record, b *evidence.RunOpened) {
+			in := w.Commit(`{"order":"A-7"}`)
+			b.Input = &in
+			b.Contract = &evidence.ContractRef{Document: w.Commit(`{"contract":"v1","task":"x","expects":[{"action":"refund","input":{"order":{"$input":"/order"}}}]}`), DeclaredBy: "operator"}
+		})
+		r.Do("refund", `{"order": "A-7"}`)
+		r.ClaimContract()
+		r.Close(evidence.Completed)
+		if withhold {
+			b, ok := r.Opened.Record.Body.(*evidence.RunOpened)
+			if !ok {
+				t.Fatal("no run.opened")
+			}
+			delete(w.Payloads, b.Input.Commit)
+		}
+		got := verify(t, w.RunBundle(r.ID), w.Trust(), audit.Options{})
+		if got.Rule(audit.RuleContract).Status != want || got.Rule(audit.RuleClaim).Status != want {
+			dump(t, got)
+			t.Errorf("withheld %v: %s", withhold, got.Rule(audit.RuleContract).Status)
+		}
+	}
+}
+
 // TestOpenRun: what an open run owes is in doubt, and its contract undecided.
 func TestOpenRun(t *testing.T) {
 	w := audittest.New(t)

@@ -2,10 +2,12 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,11 +22,13 @@ const maxValueDepth = 512
 // 9007199254740992.
 //
 // key is a canonical text of the value, so that two values are equal if and
-// only if their keys are. Objects also keep their members, for [value.has].
+// only if their keys are. The rest is for parts and for matchers.
 type value struct {
 	key     string
+	kind    jsontext.Kind     // of its first token
+	text    string            // of a string
 	members map[string]*value // of an object
-	object  bool
+	items   []*value          // of an array
 }
 
 // parseValue reads exactly one JSON value (RFC 8259) in UTF-8, without duplicate
@@ -51,22 +55,23 @@ func readValue(d *jsontext.Decoder, depth int) (*value, error) {
 	}
 	switch t.Kind() {
 	case '"':
-		return &value{key: quote(t.String())}, nil
+		return &value{key: quote(t.String()), kind: '"', text: t.String()}, nil
 	case '0':
 		key, err := decimal(t.String())
 		if err != nil {
 			return nil, fmt.Errorf("JSON: %w at %s", err, d.StackPointer())
 		}
-		return &value{key: key}, nil
+		return &value{key: key, kind: '0'}, nil
 	case '[':
 		return readArray(d, depth)
 	case '{':
 		return readMembers(d, depth)
 	}
-	return &value{key: t.String()}, nil // null, true, false
+	return &value{key: t.String(), kind: t.Kind()}, nil // null, true, false
 }
 
 func readArray(d *jsontext.Decoder, depth int) (*value, error) {
+	var items []*value
 	var b strings.Builder
 	b.WriteByte('[')
 	for d.PeekKind() != ']' {
@@ -74,6 +79,7 @@ func readArray(d *jsontext.Decoder, depth int) (*value, error) {
 		if err != nil {
 			return nil, err
 		}
+		items = append(items, v)
 		b.WriteString(v.key)
 		b.WriteByte(',')
 	}
@@ -81,7 +87,7 @@ func readArray(d *jsontext.Decoder, depth int) (*value, error) {
 		return nil, fmt.Errorf("JSON: %w", err)
 	}
 	b.WriteByte(']')
-	return &value{key: b.String()}, nil
+	return &value{key: b.String(), kind: '[', items: items}, nil
 }
 
 func readMembers(d *jsontext.Decoder, depth int) (*value, error) {
@@ -113,7 +119,7 @@ func readMembers(d *jsontext.Decoder, depth int) (*value, error) {
 		b.WriteByte(',')
 	}
 	b.WriteByte('}')
-	return &value{key: b.String(), members: members, object: true}, nil
+	return &value{key: b.String(), kind: '{', members: members}, nil
 }
 
 // quote writes a string so that no two strings give one text.
@@ -162,10 +168,10 @@ func (v *value) equal(w *value) bool { return v.key == w.key }
 // has reports whether part is a part of v: an object has every member of part,
 // and each of these is in turn a part of v's; anything else is equal.
 func (v *value) has(part *value) bool {
-	if !part.object {
+	if part.kind != '{' {
 		return v.equal(part)
 	}
-	if !v.object {
+	if v.kind != '{' {
 		return false
 	}
 	for name, p := range part.members {
@@ -174,4 +180,74 @@ func (v *value) has(part *value) bool {
 		}
 	}
 	return true
+}
+
+// compare orders two numbers by their exact values.
+func (v *value) compare(w *value) int {
+	a, b := strings.HasPrefix(v.key, "-"), strings.HasPrefix(w.key, "-")
+	switch {
+	case v.key == w.key:
+		return 0
+	case a && !b:
+		return -1
+	case b && !a:
+		return 1
+	case a: // both are below 0
+		return compareDigits(w.key[1:], v.key[1:])
+	}
+	return compareDigits(v.key, w.key)
+}
+
+// compareDigits orders numbers that are not negative, as [decimal] writes them.
+// Exponents have up to ten digits: the numbers are never written out.
+func compareDigits(a, b string) int {
+	if a == "0" || b == "0" {
+		return len(a) - len(b) // not both are 0, and all others are longer
+	}
+	x, i, _ := strings.Cut(a, "e")
+	y, j, _ := strings.Cut(b, "e")
+	m, err := strconv.ParseInt(i, 10, 64)
+	n, err2 := strconv.ParseInt(j, 10, 64)
+	if err != nil || err2 != nil {
+		panic("audit: an exponent of more digits than were read")
+	}
+	if c := cmp.Compare(m+int64(len(x)), n+int64(len(y))); c != 0 {
+		return c // where the first digit stands
+	}
+	return strings.Compare(x, y)
+}
+
+// at returns what stands at a place inside the value; nil: nothing does.
+func (v *value) at(path []string) *value {
+	for _, name := range path {
+		switch {
+		case v == nil:
+			return nil
+		case v.kind == '{':
+			v = v.members[name]
+		case v.kind == '[':
+			n, err := strconv.ParseUint(name, 10, 31)
+			if err != nil || n >= uint64(len(v.items)) || strconv.FormatUint(n, 10) != name {
+				return nil
+			}
+			v = v.items[n]
+		default:
+			return nil
+		}
+	}
+	return v
+}
+
+// pointer reads a JSON pointer (RFC 6901).
+func pointer(s string) (path []string, ok bool) {
+	if s == "" {
+		return nil, true
+	}
+	if s[0] != '/' || strings.Contains(strings.NewReplacer("~0", "", "~1", "").Replace(s), "~") {
+		return nil, false
+	}
+	for _, name := range strings.Split(s[1:], "/") {
+		path = append(path, strings.NewReplacer("~1", "/", "~0", "~").Replace(name))
+	}
+	return path, true
 }

@@ -12,14 +12,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"ledgerd/audit"
 	"ledgerd/handoff"
 	"ledgerd/internal/datadir"
 )
 
-// TestAgentsPage runs the shell blocks of docs/agents-http.md, one after the other,
-// in an empty directory, with a daemon of its own that they start and kill.
-func TestAgentsPage(t *testing.T) {
+// page runs the shell blocks of a document, one after the other, in an empty
+// directory, with a daemon of its own that they start and kill. It returns what
+// they print.
+func page(t *testing.T, name string) (dir string, out []byte) {
+	t.Helper()
 	for _, tool := range []string{"sh", "curl", "mkdir"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			if os.Getenv("CI") != "" {
@@ -32,7 +36,7 @@ func TestAgentsPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc, err := os.ReadFile("../../docs/agents-http.md")
+	doc, err := os.ReadFile("../../docs/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +45,7 @@ func TestAgentsPage(t *testing.T) {
 	for _, b := range blocks {
 		script = append(script, b[1]...)
 	}
-	if len(blocks) < 10 {
+	if len(blocks) < 8 {
 		t.Fatalf("only %d examples", len(blocks))
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,7 +56,7 @@ func TestAgentsPage(t *testing.T) {
 	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir = t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	sh := exec.CommandContext(ctx, "sh", "-x")
@@ -60,10 +64,65 @@ func TestAgentsPage(t *testing.T) {
 	sh.Stdin = bytes.NewReader(script)
 	sh.Env = append(os.Environ(), "SERVER=http://"+address, "LEDGERD_LISTEN="+address, "PATH="+filepath.Dir(bin)+":"+os.Getenv("PATH"))
 	sh.WaitDelay = time.Second // a daemon that is left has the pipes
-	out, err := sh.CombinedOutput()
+	out, err = sh.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return dir, out
+}
+
+// TestContractsPage runs docs/contracts.md, and holds its contracts to the schema.
+func TestContractsPage(t *testing.T) {
+	dir, out := page(t, "contracts.md")
+	for _, want := range []string{
+		"contracts/refund.json: sound", "wrong.json: contract: /expects/0/input_has/subject/$begins: ", "exit code 1", `"result":"supported"`,
+		"/expects/1     run_tests", "/only ", `"$input": "/order"`,
+	} {
+		if !bytes.Contains(out, []byte(want)) {
+			t.Errorf("the page never printed %s", want)
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s", out)
+	}
+	text, err := os.ReadFile("../../docs/contract.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("contract.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("contract.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	contracts, err := filepath.Glob(filepath.Join(dir, "contracts", "*.json"))
+	if err != nil || len(contracts) != 4 {
+		t.Fatalf("want 4 contracts, found %v %v", contracts, err)
+	}
+	for _, file := range append(contracts, filepath.Join(dir, "draft.json")) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(v); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+// TestAgentsPage runs docs/agents-http.md.
+func TestAgentsPage(t *testing.T) {
+	dir, out := page(t, "agents-http.md")
 	for _, want := range []string{
 		`"state":"allowed"`, `"state":"denied"`, `"state":"in_doubt"`, `"state":"succeeded"`, `"reason":"claim_unsupported"`, `"result":"contradicted"`,
 		`"result":"supported"`, `"end":"completed"`, `"policies":["support-tells-crm"]`, `"name":"noted"`, "not decided yet", "not on this claim",

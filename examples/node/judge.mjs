@@ -1,10 +1,11 @@
 // Claims and contracts against the evidence (docs/rules.md, "Judging").
 import { sha256 } from './encoding.mjs';
-import { item as parseItem, parseContract } from './contract.mjs';
+import { inTurn, item as parseItem, parseContract } from './contract.mjs';
 import { parse, refuse, Refused } from './ijson.mjs';
+import { no, payloadFits, perhaps, fits as valueFits, yes } from './patterns.mjs';
 import { same } from './runs.mjs';
 import { sourceOrder } from './trust.mjs';
-import { equal, partOf, write } from './values.mjs';
+import { write } from './values.mjs';
 
 const isWorse = ['contradicted', 'unsupported', 'in_doubt', 'undisclosed', 'no_contract', 'supported'];
 const worst = (results) => isWorse.find((r) => results.includes(r));
@@ -70,21 +71,23 @@ function readContract(reference, see) {
 }
 
 function readAssertion(assertion, see, contract) {
-  let item = { times: 1, after: [] };
+  let item = { least: 1, most: 1, after: [], after_last: [], uses: {} };
   if (assertion.expect) {
     const bytes = see(assertion.expect);
     if (bytes === undefined) item.withheld = true;
     else {
       try {
-        item = parseItem(parse(bytes, { spaceAround: true, plain: true }), '', ['action'], ['resource', 'input', 'input_has', 'output_has', 'times']);
-        if (item.action !== assertion.action || (assertion.resource ?? item.resource) !== (item.resource ?? assertion.resource)) refuse('it expects another action');
+        const node = parse(bytes, { spaceAround: true, plain: true });
+        item = parseItem(node, '', ['action'], ['resource', 'input', 'input_has', 'output', 'output_has', 'times']);
+        const on = node.members.get('resource');
+        if (item.action !== assertion.action || (assertion.resource !== undefined && on?.type === 'string' && on.value !== assertion.resource)) refuse('it expects another action');
       } catch (e) {
         if (e instanceof Refused) return { unreadable: true, expects: [], forbids: [], only: [] };
         throw e;
       }
     }
   }
-  item = { ...item, action: assertion.action, resource: assertion.resource ?? item.resource };
+  item = { ...item, action: assertion.action, itsResource: assertion.resource };
   return { expects: [item], forbids: [], only: [], weakest: contract.weakest, sourceWithheld: contract.withheld };
 }
 
@@ -124,7 +127,8 @@ function collect(run, before) {
     const gave = [exec, ...history].findLast((r) => r?.body.output);
     item.output = gave?.body.output;
     item.refs = gave?.body.refs;
-    item.last = Math.max(...signed.filter((r) => r !== auth || !exec).map((r) => r.countsFrom ?? r.index));
+    item.starts = (auth ?? exec).index;
+    item.done = exec?.body.status === 'success' || item.words.length === 0 ? target.index : item.words[0].countsFrom ?? item.words[0].index;
     items.push(item);
   };
   for (const auth of run.line.filter((r) => r.kind === 'authorization' && r.index < before)) {
@@ -135,42 +139,12 @@ function collect(run, before) {
   return items;
 }
 
-const no = 0;
-const perhaps = 1;
-const yes = 2;
-
-/** whether a payload, or what the record makes public of it, satisfies a test. */
-function payloadMatch(commitment, open, wanted, whole, { payloads, used }) {
-  if (wanted === undefined) return yes;
-  if (!commitment) return no;
-  const bytes = payloads.get(commitment.commit);
-  if (bytes !== undefined) {
-    used.add(commitment.commit);
-    try {
-      const found = parse(bytes, { spaceAround: true, plain: true });
-      return (whole ? equal(wanted, found) : partOf(wanted, found)) ? yes : no;
-    } catch (e) {
-      if (e instanceof Refused) return no;
-      throw e;
-    }
-  }
-  if (wanted.type !== 'object') return open ? no : perhaps;
-  let all = !whole;
-  for (const [name, v] of wanted.members) {
-    const found = open?.members.get(name);
-    if (!found) all = false;
-    else if (!(whole ? equal(v, found) : partOf(v, found))) return no;
-  }
-  if (whole && open) for (const name of open.members.keys()) if (!wanted.members.has(name)) return no;
-  return all ? yes : perhaps;
-}
-
 /** decides a contract or a one-item contract: {result, source, records}. */
 function decide(c, context) {
   const { items, weakest } = context;
   if (c.withheld) return { result: 'undisclosed', records: [] };
   if (c.unreadable) return { result: 'unsupported', records: [] };
-  if (c.expects.length + c.forbids.length + c.only.length === 0) return { result: 'no_contract', records: [] };
+  if (c.asksForNothing) return { result: 'no_contract', records: [] };
   const of = (least, leastPerhaps = least) => evaluate(c, { ...context, least, leastPerhaps });
   const stronger = (s) => (weakest && strength(weakest) > strength(s) ? weakest : s);
   const answer = c.sourceWithheld ? of('confirmed', weakest ?? 'imported') : of(stronger(c.weakest));
@@ -180,88 +154,199 @@ function decide(c, context) {
   return answer;
 }
 
-function evaluate(c, context) {
-  const { items, least, leastPerhaps } = context;
-  const enough = (i) => (strength(i.source) >= strength(least) ? yes : strength(i.source) >= strength(leastPerhaps) ? perhaps : no);
-  const fits = (i, e, output = true) => {
-    if (e.action !== undefined && i.body.action !== e.action) return no;
-    if (e.resource !== undefined && i.body.resource !== e.resource) return no;
-    if (e.withheld) return perhaps;
-    const params = i.auth?.body.params;
-    let m = Math.min(payloadMatch(i.body.input, params, e.input, true, context), payloadMatch(i.body.input, params, e.input_has, false, context));
-    if (m !== no && output && e.output_has !== undefined) {
-      if (i.state === 'doubt') m = perhaps;
-      else if (i.state === 'done') m = Math.min(m, payloadMatch(i.output, i.refs, e.output_has, false, context));
-    }
-    return m;
-  };
-  const matches = new Map(items.map((i) => [i, c.expects.map((e) => (i.state === 'not' ? no : Math.min(
-    fits(i, e), i.state === 'doubt' ? (enough(i) === yes ? yes : perhaps) : enough(i))))]));
-  // "after": the matches of the items that it names, which have no circle, come first.
-  const settled = new Set();
-  const order = (k) => {
-    if (settled.has(k)) return;
-    settled.add(k);
-    c.expects.forEach((e, j) => c.expects[k].after.includes(e.action) && order(j));
-    if (c.expects[k].after.length === 0) return;
-    for (const i of items) {
-      const start = (i.auth ?? i.exec).index;
-      const earlier = (sure) => c.expects.every((e, j) => !c.expects[k].after.includes(e.action)
-        || items.filter((o) => o.last < start && (sure ? o.state === 'done' && matches.get(o)[j] === yes : matches.get(o)[j] > no)).length >= e.times);
-      matches.get(i)[k] = Math.min(matches.get(i)[k], earlier(true) ? yes : earlier(false) ? perhaps : no);
-    }
-  };
-  c.expects.forEach((_, k) => order(k));
-  const forbidden = new Map(items.map((i) => [i, c.forbids.map((f) => (i.state === 'not' ? no : fits(i, f)))]));
-
-  const done = items.filter((i) => i.state === 'done');
-  const live = items.filter((i) => i.state !== 'not');
-  const inOnly = (i) => c.only.includes(i.body.action);
-  const serve = (from, m) => assign(from, c.expects, (i, k) => matches.get(i)[k] >= m).full;
-  const place = (from, m) => assign(from, c.expects, (i, k) => matches.get(i)[k] >= m).size === from.length;
-  const everywhere = (m = yes, f = perhaps) => !live.some((i) => forbidden.get(i).some((v) => v >= f)) && serve(done, m) && place(live.filter(inOnly), m);
-  const somewhere = (m = perhaps, f = yes) => !done.some((i) => forbidden.get(i).some((v) => v >= f)) && serve(live, m) && place(done.filter(inOnly), m);
-  const ids = (of) => sorted(of.flatMap((i) => i.records));
-
-  if (everywhere()) return { result: 'supported', records: ids(done.filter((i) => matches.get(i).includes(yes))) };
-  if (somewhere()) {
-    const doubtDecides = everywhere(perhaps, yes) !== somewhere(perhaps, yes) || everywhere(yes, perhaps) !== somewhere(yes, perhaps);
-    const touches = (i) => [...matches.get(i), ...forbidden.get(i)];
-    if (doubtDecides) return { result: 'in_doubt', records: ids(items.filter((i) => i.state === 'doubt' && (touches(i).some((v) => v > no) || inOnly(i)))) };
-    // What hangs on the source alone that a withheld contract asks for is no record's to decide.
-    const bySource = (i) => i.state === 'done' && enough(i) === perhaps && !c.expects.some((e) => fits(i, e) === perhaps);
-    return { result: 'undisclosed', records: ids(items.filter((i) => touches(i).includes(perhaps) && !bySource(i))) };
+/** what may be referred to, of a payload: what is known of it, and what the record shows. */
+function seen(commitment, open, { payloads }) {
+  if (!commitment) return { known: true };
+  const bytes = payloads.get(commitment.commit);
+  if (bytes === undefined) return { known: false, clear: open };
+  try {
+    return { known: true, value: parse(bytes, { spaceAround: true, plain: true }) };
+  } catch (e) {
+    if (e instanceof Refused) return { known: true };
+    throw e;
   }
-  const wrong = done.filter((i) => forbidden.get(i).includes(yes));
-  if (wrong.length > 0) return { result: 'contradicted', records: ids(wrong) };
-  const plain = (i, k) => fits(i, c.expects[k]) >= perhaps;
-  const onlyDone = done.filter(inOnly);
-  const largest = assign(onlyDone, c.expects, plain);
-  if (largest.size < onlyDone.length) {
-    return { result: 'contradicted', records: ids(onlyDone.filter((i) => assign(onlyDone.filter((o) => o !== i), c.expects, plain).size === largest.size)) };
-  }
-  const most = assign(live, c.expects, (i, k) => matches.get(i)[k] >= perhaps);
-  const short = c.expects.map((e, k) => most.size === assign(live, c.expects.map((x, j) => (j === k ? { ...x, times: x.times - 1 } : x)), (i, j) => matches.get(i)[j] >= perhaps).size);
-  const attempts = items.filter((i) => i.state === 'not' && (i.exec ? i.status === 'failure' || i.auth?.body.effect === 'deny' : true)
-    && c.expects.some((e, k) => short[k] && fits(i, e, false) === yes));
-  if (attempts.length > 0) return { result: 'contradicted', records: ids(attempts) };
-  return { result: 'unsupported', records: ids(done.filter((i) => enough(i) === no && c.expects.some((e) => fits(i, e) > no))) };
 }
 
-/** the largest assignment of items to expects with capacities `times` (augmenting paths). */
-function assign(items, expects, matches) {
-  const at = expects.map(() => []);
+/** notes the payloads that bear on a contract, whatever the judging looks at. */
+function consult(c, items, run, context) {
+  const all = [...c.expects, ...c.forbids, ...(c.conditions ?? []).flatMap((k) => k.succeeded ?? [])];
+  const note = (commitment) => commitment && context.payloads.has(commitment.commit) && context.used.add(commitment.commit);
+  const outputs = (action) => items.filter((i) => i.body.action === action && i.state === 'done').forEach((i) => note(i.output));
+  for (const e of all) {
+    if (e.input || e.input_has) items.filter((i) => i.body.action === e.action).forEach((i) => note(i.body.input));
+    if (e.output || e.output_has) outputs(e.action);
+    if (e.uses.of !== undefined) outputs(c.expects.find((f) => f.as === e.uses.of).action);
+  }
+  const refers = all.some((e) => e.uses.input) || (c.conditions ?? []).some((k) => k.uses.input || k.input || k.input_has);
+  if (refers) note(run.opened.body.input);
+  return refers ? seen(run.opened.body.input, undefined, context) : { known: true };
+}
+
+const cross = (lists) => lists.reduce((all, list) => all.flatMap((a) => list.map((x) => [...a, x])), [[]]);
+const and = (...t) => Math.min(...t);
+
+function evaluate(c, context) {
+  const { items, run, least, leastPerhaps } = context;
+  const conditions = c.conditions ?? [];
+  const expects = inTurn(c.expects);
+  const input = consult(c, items, run, context);
+  const enough = (i) => {
+    if (strength(i.source) >= strength(least)) return yes;
+    return strength(i.source) >= strength(leastPerhaps) || i.state === 'doubt' ? perhaps : no;
+  };
+  const output = (i) => (i.state === 'doubt' ? { known: false } : seen(i.output, i.refs, context));
+
+  // What payloads say. referred: the output that e refers to.
+  const kept = new Map();
+  const fits = (i, e, referred, withOutput = true) => {
+    if ((e.action !== undefined && i.body.action !== e.action) || (e.itsResource !== undefined && i.body.resource !== e.itsResource)) return no;
+    const refers = { input, output: referred ?? { known: false } };
+    const resource = i.body.resource === undefined ? undefined : { type: 'string', value: i.body.resource };
+    let m = e.resource ? valueFits(e.resource, resource, true, refers) : yes;
+    if (e.withheld) m = and(m, perhaps);
+    const asked = e.input ?? e.input_has;
+    if (asked && m > no) m = and(m, payloadFits(asked, seen(i.body.input, i.auth?.body.params, context), asked === e.input, refers));
+    const gives = e.output ?? e.output_has;
+    if (!gives || m === no || !withOutput) return m;
+    if (i.state === 'doubt') return and(m, perhaps);
+    return i.output ? and(m, payloadFits(gives, output(i), gives === e.output, refers)) : no;
+  };
+  const base = (i, e) => {
+    const key = kept.get(e) ?? kept.set(e, new Map()).get(e);
+    return key.get(i) ?? key.set(i, fits(i, e)).get(i);
+  };
+  const ofInput = (k) => (k.input || k.input_has ? payloadFits(k.input ?? k.input_has, input, k.input !== undefined, { input }) : yes);
+
+  /** all matches, with some things settled: fates of items, fits of pairs, conditions that hold. */
+  const view = (settled = {}, sourcesAside = false) => {
+    const fate = (i) => settled.fates?.get(i);
+    const happens = (i) => (i.state === 'done' ? yes : i.state === 'not' ? no : { never: no, early: yes, late: yes }[fate(i)] ?? perhaps);
+    const when = (i) => (fate(i) === 'late' ? Infinity : i.done);
+    const condition = (k) => and(ofInput(k), k.succeeded ? Math.max(no, ...items.map((i) => and(happens(i), base(i, k.succeeded), k.strict && !sourcesAside ? enough(i) : yes))) : yes);
+    const holds = (k) => {
+      const t = condition(k);
+      return (t === perhaps ? settled.holds?.get(k) ?? no : t) === yes;
+    };
+    const there = (e) => (!e.when || holds(e.when)) && (!e.unless || !holds(e.unless));
+    const match = new Map(items.map((i) => [i, new Map()]));
+    const referring = (i, e, withOutput = true) => {
+      if (e.uses.of === undefined || base(i, e) === no) return withOutput ? base(i, e) : fits(i, e, undefined, false);
+      const f = expects.find((x) => x.as === e.uses.of);
+      return Math.max(no, ...items.map((o) => (when(o) < i.starts ? and(happens(o), match.get(o).get(f) ?? no, fits(i, e, output(o), withOutput)) : no)));
+    };
+    const inOrder = (i, e) => and(yes, ...expects.filter((f) => e.after.includes(f.action) && there(f)).map((f) => {
+      const before = items.filter((o) => when(o) < i.starts).map((o) => and(happens(o), match.get(o).get(f) ?? no));
+      return [yes, perhaps].find((t) => before.filter((x) => x >= t).length >= f.least) ?? no;
+    }));
+    const last = (i, e) => and(yes, ...items.filter((o) => o !== i && e.after_last.includes(o.body.action)).map((o) => {
+      const h = happens(o);
+      return h === perhaps ? perhaps : h === yes && when(o) >= i.starts ? no : yes;
+    }));
+    for (const e of expects) {
+      if (!there(e)) continue;
+      for (const i of items) {
+        if (i.state === 'not' || base(i, e) === no) continue;
+        const t = and(referring(i, e), sourcesAside ? yes : enough(i), inOrder(i, e), last(i, e));
+        match.get(i).set(e, t === perhaps ? settled.fits?.get(i)?.get(e) ?? t : t);
+      }
+    }
+    const forbids = c.forbids.filter(there);
+    return {
+      happens, there, condition, forbids,
+      match: (i, e) => match.get(i).get(e) ?? no,
+      banned: new Map(items.map((i) => [i, i.state === 'not' ? no : Math.max(no, ...forbids.map((f) => referring(i, f)))])),
+      attempt: (i, e) => (there(e) ? referring(i, e, false) : no),
+    };
+  };
+
+  // The cases.
+  const open = conditions.filter((k) => view().condition(k) === perhaps);
+  const ways = cross(open.map(() => [no, yes])).map((bits) => new Map(open.map((k, n) => [k, bits[n]])));
+  const loose = ways.map((holds) => view({ holds }));
+  const hung = expects.filter((f) => [...expects, ...c.forbids].some((e) => e.after?.includes(f.action) || (f.as !== undefined && f.as === e.uses.of)));
+  const isLast = (i) => expects.some((e) => e.after_last.includes(i.body.action));
+  const decides = (i) => Math.max(no, ...conditions.map((k) => (k.succeeded ? base(i, k.succeeded) : no)));
+  const hinges = items.filter((i) => i.state === 'doubt' && (isLast(i) || decides(i) > no || hung.some((f) => base(i, f) > no)));
+  const pairs = items.filter((i) => i.state !== 'not').flatMap((i) => hung.filter((f) => loose.some((v) => v.match(i, f) === perhaps)).map((f) => [i, f]));
+  const count = 3 ** hinges.length * 2 ** (pairs.length + open.length);
+  const named = [...c.expects, ...c.forbids, ...conditions.flatMap((k) => k.succeeded ?? [])].flatMap((e) => [e.action, ...(e.after_last ?? [])]).concat(c.only);
+  const coarse = count > 1024 || count * items.filter((i) => named.includes(i.body.action)).length * expects.length > 2 ** 24;
+  const fates = cross(coarse ? [] : hinges.map(() => ['never', 'early', 'late'])).map((list) => new Map(hinges.map((i, n) => [i, list[n]])));
+  const groups = cross(coarse ? [] : pairs.map(() => [no, yes])).flatMap((bits) => {
+    const settledFits = new Map();
+    pairs.forEach(([i, f], n) => !coarse && (settledFits.get(i) ?? settledFits.set(i, new Map()).get(i)).set(f, bits[n]));
+    return ways.map((holds) => fates.map((f) => view({ fates: f, fits: settledFits, holds })));
+  });
+  const cases = groups.flat();
+
+  const inOnly = (i) => c.only.includes(i.body.action);
+  const sure = (v) => items.filter((i) => v.happens(i) === yes);
+  const live = (v) => items.filter((i) => v.happens(i) > no);
+  const least_ = (v) => c.expects.map((e) => (v.there(e) ? e.least : 0));
+  const most_ = (v) => c.expects.map((e) => (v.there(e) ? e.most : 0));
+  const place = (v, from, m) => assign(from, most_(v), (i, k) => v.match(i, c.expects[k]) >= m);
+  const met = (v, m, breach, hope, fear) => {
+    const has = fear ? live(v) : sure(v);
+    if (has.some((i) => v.banned.get(i) >= breach)) return false;
+    const serves = hope ? live(v).filter((i) => v.happens(i) === yes || v.banned.get(i) < breach) : sure(v);
+    const bound = has.filter(inOnly);
+    return assign(serves, least_(v), (i, k) => v.match(i, c.expects[k]) >= m).full && place(v, bound, m).size === bound.length;
+  };
+  const worst = (m, breach) => (v) => met(v, m, breach, false, true);
+  const best = (m, breach) => (v) => met(v, m, breach, true, false);
+  const ids = (of) => sorted(of.flatMap((i) => i.records));
+  const touches = (v, i) => [Math.max(no, ...c.expects.map((e) => v.match(i, e))), v.banned.get(i)];
+
+  if (cases.every(worst(yes, perhaps))) {
+    return { result: 'supported', records: ids(items.filter((i) => i.state === 'done' && loose.some((v) => c.expects.some((e) => v.match(i, e) === yes)))) };
+  }
+  if (cases.some(best(perhaps, yes))) {
+    const doubtDecides = coarse ? hinges.length > 0 : false;
+    const mixed = (m, breach) => groups.some((g) => g.some(best(m, breach)) && !g.every(worst(m, breach)));
+    if (doubtDecides || mixed(perhaps, yes) || mixed(yes, perhaps)) {
+      return { result: 'in_doubt', records: ids(items.filter((i) => i.state === 'doubt' && (inOnly(i) || isLast(i) || decides(i) > no || loose.some((v) => touches(v, i).some((t) => t > no))))) };
+    }
+    // What hangs on the source alone that a withheld contract asks for is no record's to decide.
+    const bySource = (i) => i.state === 'done' && enough(i) === perhaps && !c.expects.some((e) => base(i, e) === perhaps);
+    return { result: 'undisclosed', records: ids(items.filter((i) => i.state !== 'not' && (decides(i) === perhaps || loose.some((v) => touches(v, i).includes(perhaps)) && !bySource(i)))) };
+  }
+  return refuted(ways.map((holds) => {
+    const [v, plain] = [view({ holds }), view({ holds }, true)];
+    const wrong = items.filter((i) => i.state === 'done' && v.banned.get(i) === yes);
+    if (wrong.length > 0) return { records: ids(wrong) };
+    const bound = items.filter((i) => i.state === 'done' && inOnly(i));
+    const largest = place(plain, bound, perhaps).size;
+    if (largest < bound.length) return { records: ids(bound.filter((i) => place(plain, bound.filter((o) => o !== i), perhaps).size === largest)) };
+    const serves = live(v).filter((i) => v.happens(i) === yes || v.banned.get(i) < yes);
+    const size = (without) => assign(serves, least_(v).map((n, k) => n - (k === without ? 1 : 0)), (i, k) => v.match(i, c.expects[k]) >= perhaps).size;
+    const short = c.expects.filter((e, k) => v.there(e) && e.least > 0 && size(k) === size());
+    const attempts = items.filter((i) => i.state === 'not' && short.some((e) => v.attempt(i, e) === yes));
+    if (attempts.length > 0) return { records: ids(attempts) };
+    return { weak: true, records: ids(items.filter((i) => i.state === 'done' && enough(i) === no && c.expects.some((e) => plain.match(i, e) > no))) };
+  }));
+}
+
+/** of each way to settle the conditions that are perhaps: what it has against the contract. */
+function refuted(found) {
+  const weak = found.filter((f) => f.weak);
+  const of = weak.length > 0 ? weak : found;
+  return { result: weak.length > 0 ? 'unsupported' : 'contradicted', records: sorted(of.flatMap((f) => f.records)) };
+}
+
+/** the largest assignment of items to expects with these capacities (augmenting paths). */
+function assign(items, capacity, matches) {
+  const at = capacity.map(() => []);
   const place = (i, seen) => {
-    for (const [k, e] of expects.entries()) {
-      if (seen.has(k) || e.times < 1 || !matches(i, k)) continue;
+    for (const [k, n] of capacity.entries()) {
+      if (seen.has(k) || n < 1 || !matches(i, k)) continue;
       seen.add(k);
-      if (at[k].length < e.times) {
+      if (at[k].length < n) {
         at[k].push(i);
         return true;
       }
-      for (const [n, o] of at[k].entries()) {
+      for (const [m, o] of at[k].entries()) {
         if (place(o, seen)) {
-          at[k][n] = i;
+          at[k][m] = i;
           return true;
         }
       }
@@ -269,5 +354,5 @@ function assign(items, expects, matches) {
     return false;
   };
   const size = items.filter((i) => place(i, new Set())).length;
-  return { size, full: expects.every((e, k) => at[k].length === e.times) };
+  return { size, full: capacity.every((n, k) => at[k].length === n) };
 }

@@ -336,9 +336,10 @@ func (l *ledger) testRun(t *testing.T) {
 // testScenarios: of runs that are right, wrong and left open, in more ways than
 // the vectors are, both verifiers name the same broken and undecidable rules.
 func (l *ledger) testScenarios(t *testing.T) {
-	var scenarios map[string]struct{ Run, Offer string }
+	var scenarios map[string]struct{ Run, Offer, Result string }
 	l.script(&scenarios, "scenarios.mjs", "--keys", l.dir)
 	var names, files []string
+	seen := map[string]int{}
 	add := func(name, about, id string) {
 		file := filepath.Join(l.dir, fmt.Sprintf("%03d.bundle", len(files)))
 		l.write(file, l.export(about, id))
@@ -346,6 +347,7 @@ func (l *ledger) testScenarios(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
 		add(name, "run", scenarios[name].Run)
+		seen[scenarios[name].Result]++
 		if offer := scenarios[name].Offer; offer != "" {
 			add(name+": the offer", "offer", offer)
 			add(name+": the offer's record", "record", offer)
@@ -353,7 +355,6 @@ func (l *ledger) testScenarios(t *testing.T) {
 	}
 	add("everything", "from", "0")
 	ours, theirs := l.both(l.trust, files)
-	seen := map[string]int{}
 	for i, name := range names {
 		if !reflect.DeepEqual(ours[i], theirs[i]) {
 			t.Errorf("%s: verify says %+v, verify.mjs %+v", name, ours[i], theirs[i])
@@ -364,7 +365,10 @@ func (l *ledger) testScenarios(t *testing.T) {
 		}
 	}
 	t.Logf("%d bundles: %v", len(names), seen)
-	for _, want := range []string{"verified", "wrong", "undecidable", "chain", "authorized", "outcome", "budget", "resume", "handoff", "claim", "contract", "verdict", "disclosure"} {
+	for _, want := range []string{
+		"verified", "wrong", "undecidable", "chain", "authorized", "outcome", "budget", "resume", "handoff", "claim", "contract", "verdict", "disclosure",
+		"supported", "contradicted", "unsupported", "in_doubt", "undisclosed",
+	} {
 		if seen[want] == 0 {
 			t.Errorf("want a scenario for %s, found none", want)
 		}

@@ -4,7 +4,11 @@
 // evidence, too. Prints {name: {run, offer?}}.
 import { parseArgs } from 'node:util';
 import { readFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
 import { Client, Run, readKey } from './client.mjs';
+import { parseContract } from './contract.mjs';
+import { Refused } from './ijson.mjs';
+import { judge } from './judge.mjs';
 
 const { values } = parseArgs({ options: { server: { type: 'string' }, key: { type: 'string' }, keys: { type: 'string' } } });
 const client = new Client(values.server, readFileSync(process.env.LEDGERD_TOKEN_FILE, 'utf8').trim());
@@ -14,7 +18,13 @@ const key = readKey(values.key);
 const [ann, tool, auditor] = [['ann', 'ann'], ['email_sender', 'tool'], ['auditor', 'auditor']].map(([actor, file]) => ({
   actor, key: readKey(`${values.keys}/${file}.jwk`), client: new Client(values.server, readFileSync(`${values.keys}/${file}.token`, 'utf8').trim()),
 }));
-const put = (value, media) => client.put(typeof value === 'string' ? value : JSON.stringify(value), media);
+const payloads = new Map();
+const put = async (value, media) => {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  const commitment = await client.put(text, media);
+  payloads.set(commitment.commit, Buffer.from(text));
+  return commitment;
+};
 
 const text = await put('done', 'text/plain');
 const sent = await put({ to: 'ada', body: 'x', n: 1.0 });
@@ -273,6 +283,125 @@ await withContract('resumed, doubts left out', 'sends', async (r) => [await r.al
 await withContract('resumed after a denial', 'sends', async (r) => [await r.allow('send', { effect: 'deny' }), await r.add('run.resumed', { reason: 'crash' })]);
 await withContract('resumed after an escalation', 'sends', async (r) => [await escalate(r), await r.add('run.resumed', { reason: 'crash' })]);
 await withContract('resumed after accepted', 'sends', async (r) => [await r.does('send', { status: 'accepted' }), await r.add('run.resumed', { reason: 'crash' })]);
+
+// What matchers, references, order and conditions say. The verdict is recorded as
+// this implementation reaches it: the other has to reach the same bytes.
+const judged = async (name, contract, input, act) => scenario(name, async (r) => {
+  await r.open(await put({ contract: 'v1', task: 't', ...contract }), { input: input && (input.commit ? input : await put(input)) });
+  await act(r);
+  const claim = await r.claims();
+  const run = r.judged();
+  const { document, result } = judge({ run, claim: run.line.at(-1), before: r.records.at(-1).index, payloads });
+  await r.add('verdict', { claim, result, document: await put(document) });
+  await r.end();
+  return { result };
+});
+const gone = () => ({ ...sent, commit: randomBytes(32).toString('base64url') });
+/** an action with an input and an output of its own. */
+const acts = async (r, action, { input = {}, output, resource, allowed = {}, ...more } = {}) => {
+  const given = input.commit ? input : await put(input);
+  const gave = output && (output.commit ? output : await put(output));
+  return r.execute(await r.allow(action, { input: given, resource, ...allowed }), action, { input: given, resource, output: gave, ...more });
+};
+const refund = {
+  expects: [
+    { action: 'look', as: 'order', input_has: { order: { $input: '/order' } } },
+    { action: 'refund', resource: { $input: '/order' }, input: { amount: { $above: 0, $most: { $output: '/paid', $of: 'order' } }, why: { $in: ['late', 'lost'] } } },
+  ],
+  forbids: [{ action: 'refund', input_has: { amount: { $least: 100 } }, unless: { succeeded: { action: 'ask', output_has: { yes: true } } } }],
+  only: ['refund'],
+};
+const looks = (r, paid, more) => acts(r, 'look', { input: { order: 'A-7' }, output: { paid, by: 'x' }, ...more });
+const refunds = (r, amount, more) => acts(r, 'refund', { input: { amount, why: 'late' }, resource: 'A-7', ...more });
+const order = { order: 'A-7' };
+await judged('refunded', refund, order, async (r) => [await looks(r, 50), await refunds(r, 50)]);
+await judged('refunded too much', refund, order, async (r) => [await looks(r, 50), await refunds(r, 50.01)]);
+await judged('refunded before it was looked up', refund, order, async (r) => [await refunds(r, 50), await looks(r, 50)]);
+await judged('refunded after a look in doubt', refund, order, async (r) => [await looks(r, 50, { status: 'unknown' }), await refunds(r, 50)]);
+await judged('refunded, what was paid withheld', refund, order, async (r) => [await looks(r, 50, { output: gone() }), await refunds(r, 50)]);
+await judged('refunded, what was paid withheld but in the clear', refund, order, async (r) => [await looks(r, 50, { output: gone(), refs: { paid: 50 } }), await refunds(r, 50)]);
+await judged('refunded, the order withheld', refund, gone(), async (r) => [await looks(r, 50), await refunds(r, 50)]);
+await judged('refunded, no order', refund, undefined, async (r) => [await looks(r, 50), await refunds(r, 50)]);
+await judged('refunded much, unasked', refund, order, async (r) => [await looks(r, 500), await refunds(r, 500)]);
+await judged('refunded much, asked', refund, order, async (r) => [await looks(r, 500), await refunds(r, 500), await acts(r, 'ask', { output: { yes: true } })]);
+await judged('refunded much, asked by hearsay', refund, order, async (r) => [await looks(r, 500), await refunds(r, 500), await acts(r, 'ask', { output: { yes: true }, source: 'reported' })]);
+await judged('refund denied', refund, order, async (r) => [await looks(r, 50), await r.allow('refund', { effect: 'deny', resource: 'A-7', input: await put({ amount: 1, why: 'lost' }) })]);
+const fix = {
+  expects: [{ action: 'edit', resource: { $prefix: 'src/' }, times: { least: 1, most: 3 } }, { action: 'test', output_has: { failed: 0 }, after_last: ['edit'], times: { least: 1 } }], only: ['edit'],
+};
+const edits = (r, more) => acts(r, 'edit', { resource: 'src/a', ...more });
+const tests = (r, n = 0) => acts(r, 'test', { output: { failed: n } });
+await judged('tested last', fix, undefined, async (r) => [await edits(r), await tests(r, 1), await edits(r), await tests(r)]);
+await judged('edited last', fix, undefined, async (r) => [await edits(r), await tests(r), await edits(r)]);
+await judged('edited last, by hearsay', fix, undefined, async (r) => [await edits(r), await tests(r), await edits(r, { source: 'reported' })]);
+await judged('perhaps edited last', fix, undefined, async (r) => [await edits(r), await tests(r), await edits(r, { status: 'unknown' })]);
+await judged('an edit in doubt before the test', fix, undefined, async (r) => [await edits(r), await edits(r, { status: 'accepted' }), await tests(r)]);
+await judged('seven edits in doubt', fix, undefined, async (r) => {
+  await edits(r);
+  for (let i = 0; i < 7; i++) await edits(r, { status: 'accepted' });
+  await tests(r);
+});
+await judged('eleven looks withheld', { ...refund, expects: [{ ...refund.expects[0], times: { least: 0, most: 1000 } }, refund.expects[1]], only: ['look', 'refund'] }, order, async (r) => {
+  for (let i = 0; i < 11; i++) await looks(r, 50, { input: gone() });
+  await refunds(r, 50);
+});
+await judged('four edits', fix, undefined, async (r) => [await edits(r), await edits(r), await edits(r), await edits(r), await tests(r)]);
+await judged('edited elsewhere', fix, undefined, async (r) => [await edits(r, { resource: 'tests/a' }), await tests(r)]);
+
+// And contracts and runs that are drawn, from numbers that are the same each time.
+let seed = 8032;
+const random = (n) => {
+  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+  return Math.floor((seed / 2 ** 32) * n);
+};
+const one = (...of) => of[random(of.length)];
+const chance = (n) => random(n) === 0;
+const drawValue = (name) => one(
+  1, 'a', { $least: 1 }, { $above: 1, $below: 4 }, { $in: [1, 'a', { $least: 3 }] }, { $not: 1 }, { $prefix: 'a' }, { $exists: true }, { $exists: false }, { $value: { $in: 1 } },
+  { $input: '/n' }, { $most: { $input: '/n' } }, ...(name ? [{ $output: '/n', $of: name }, { $most: { $output: '/n', $of: name } }, { $not: { $output: '/n', $of: name } }] : []));
+const drawMatch = (name) => {
+  const m = { action: one('look', 'edit', 'send') };
+  if (chance(3)) m[one('input_has', 'input')] = { n: drawValue(name) };
+  if (chance(3)) m[one('output_has', 'output')] = { n: drawValue(name) };
+  if (chance(6)) m.resource = one('a', { $prefix: 'a' }, { $exists: false }, { $not: 'a' });
+  return m;
+};
+const drawCondition = () => (chance(3) ? { input_has: { n: drawValue() } } : { succeeded: drawMatch() });
+const drawConditional = (m) => ({ ...m, ...(chance(4) ? { when: drawCondition() } : {}), ...(chance(5) ? { unless: drawCondition() } : {}) });
+const drawContract = () => {
+  const expects = [];
+  for (let i = 0; i < 1 + random(3); i++) {
+    const m = { ...drawConditional(drawMatch(i > 0 && chance(2) ? `n${random(i)}` : undefined)), as: `n${i}` };
+    if (i > 0 && chance(3)) m.after = [expects[random(i)].action].filter((a) => a !== m.action && !expects.some((e) => e.action === m.action && e.after));
+    if (chance(3)) m.after_last = [one('look', 'edit')];
+    if (chance(3)) m.times = one(2, { least: 1 }, { least: 0, most: 1 }, { least: 1, most: 2 });
+    expects.push(m);
+  }
+  const only = ['look', 'edit', 'send'].filter((a) => chance(5) || expects.some((e) => e.action === a && e.times?.most));
+  return { expects, forbids: chance(4) ? [drawConditional(drawMatch(chance(2) ? 'n0' : undefined))] : [], only, weakest_source: one('runtime', 'runtime', 'reported') };
+};
+const readable = (contract) => {
+  try {
+    return parseContract(Buffer.from(JSON.stringify({ contract: 'v1', task: 't', ...contract })));
+  } catch (e) {
+    if (e instanceof Refused) return false;
+    throw e;
+  }
+};
+for (let i = 0; i < 200; i++) {
+  let contract;
+  do contract = drawContract(); while (!readable(contract));
+  const input = one(undefined, { n: 1 }, { n: 3 }, { n: 'a' }, gone());
+  await judged(`drawn ${i}`, contract, input, async (r) => {
+    for (let k = 2 + random(5); k > 0; k--) {
+      const n = one(1, 2, 3, 'ab');
+      await acts(r, one('look', 'edit', 'send'), {
+        input: chance(5) ? gone() : { n, ...(chance(3) ? { m: 1 } : {}) }, output: one(undefined, { n }, { n: one(1, 3) }, { n: { $in: 1 } }, gone()), resource: one(undefined, 'a', 'ab'),
+        ...one({}, {}, {}, {}, failed, { status: 'unknown' }, { status: 'accepted' }), source: one('runtime', 'runtime', 'runtime', 'reported'),
+      });
+    }
+  });
+}
 
 const budgeted = (name, budget, act) => scenario(name, async (r) => {
   await r.open('sends', { budget });

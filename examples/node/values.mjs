@@ -48,3 +48,14 @@ export function write(v) {
   const names = Object.keys(v).filter((n) => v[n] !== undefined && !(Array.isArray(v[n]) && v[n].length === 0)).sort();
   return `{${names.map((n) => `${JSON.stringify(n)}:${write(v[n])}`).join(',')}}`;
 }
+
+/** orders two numbers by their exact values. */
+export function compare(a, b) {
+  const [x, y] = [a, b].map((n) => /^(-?)([0-9]+)(?:e(-?[0-9]+))?$/.exec(decimal(n.text)));
+  const sign = (m) => (m[2] === '0' ? 0 : m[1] ? -1 : 1);
+  if (sign(x) !== sign(y)) return sign(x) - sign(y);
+  if (sign(x) === 0) return 0;
+  const size = (m) => BigInt(m[3]) + BigInt(m[2].length); // where the first digit stands
+  const first = size(x) === size(y) ? (x[2] < y[2] ? -1 : x[2] > y[2] ? 1 : 0) : size(x) < size(y) ? -1 : 1;
+  return sign(x) * first;
+}
