@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"ledgerd/evidence"
 )
 
 // arrange returns a command line on which every flag stands before the first
@@ -28,7 +30,7 @@ func arrange(app *cli.App, args []string, lookup func(string) (string, bool)) ([
 			rest = append(rest, args[i+1:]...)
 			break
 		}
-		if strings.HasPrefix(arg, "-") && len(arg) > 1 {
+		if strings.HasPrefix(arg, "-") && len(arg) > 1 && !isDigest(arg) {
 			name, _, inline := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 			given[name] = true
 			flags = append(flags, arg)
@@ -60,6 +62,11 @@ func arrange(app *cli.App, args []string, lookup func(string) (string, bool)) ([
 		out = append(append(out, "--"), rest...)
 	}
 	return out, nil
+}
+
+// isDigest: one in 64 commitments and key IDs begins with a "-", and is no flag.
+func isDigest(arg string) bool {
+	return new(evidence.Digest).UnmarshalText([]byte(arg)) == nil
 }
 
 func subcommand(app *cli.App, command *cli.Command, name string) *cli.Command {
