@@ -28,8 +28,7 @@ var ErrNoRun = errors.New("no run was opened under this key")
 // dead, where it is not nil, reports of the name of another driver that it is
 // known to be dead. Its lease is then not waited for; but as long as it would
 // last, a call that it began may be under way, so until then what is in doubt is
-// not settled (a *RunError with reason held). See [TakeOver] for what could
-// happen otherwise.
+// not settled (a *RunError with reason held), as with [TakeOver].
 func Driver(name string, dead func(driver string) bool) Option {
 	return func(o *openOptions) {
 		o.driver, o.dead = name, dead
@@ -50,24 +49,65 @@ func (rt *Runtime) newRun(key, agent, holder string) *Run {
 	}
 }
 
-// succeed takes over from a driver that is dead, and remembers how long a call of
-// its may last.
+// succeed takes over from a driver whose lease has not ended, where that is wanted or
+// the driver is dead, and remembers how long a call of its may last.
 func (r *Run) succeed(ctx context.Context, o *openOptions, err error) error {
 	held, ok := errors.AsType[*ledger.LeaseError](err)
-	if !ok || o.dead == nil || held.Holder == "" || !o.dead(held.Holder) {
+	if !ok || !o.takeOver && (o.dead == nil || held.Holder == "" || !o.dead(held.Holder)) {
 		return err
 	}
-	r.quiet = held.Until
-	return r.lease(ctx, r.rt.cfg.Lease, true, true)
+	d := r.rt.cfg.Lease
+	if !o.killed {
+		// Whoever comes after this driver waits as well: its own lease lasts as long.
+		r.rt.quietUntil(r.id, held.Until)
+		d = max(d, held.Until.Sub(r.rt.cfg.Clock.Now())*2/3+1) // of which half as much again is taken
+	}
+	return r.lease(ctx, d, true, true)
+}
+
+// quietUntil notes until when a call of a run's driver before may last; the zero time
+// only asks. It returns what is noted.
+func (rt *Runtime) quietUntil(run evidence.RunID, until time.Time) time.Time {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if until.After(rt.quiet[run]) {
+		rt.quiet[run] = until
+	}
+	now := rt.cfg.Clock.Now()
+	for id, t := range rt.quiet {
+		if !now.Before(t) {
+			delete(rt.quiet, id)
+		}
+	}
+	return rt.quiet[run]
+}
+
+// called reports whether a call of this runtime's may be under way, of which the
+// records do not say what came. r.mu is held.
+func (r *Run) called() bool {
+	for _, name := range r.state.Steps() {
+		p := r.state.Plan(name, r.last)
+		if _, elsewhere := askedBy(p.Ext); !elsewhere && p.Next == checkpoint.Settle {
+			return true
+		}
+	}
+	return false
+}
+
+func (rt *Runtime) notQuiet(run evidence.RunID) {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	delete(rt.quiet, run)
 }
 
 // overBy refuses to settle a doubt while the call in doubt may be under way.
 func (r *Run) overBy() error {
-	if !r.rt.cfg.Clock.Now().Before(r.quiet) {
+	quiet := r.rt.quietUntil(r.id, time.Time{})
+	if quiet.IsZero() {
 		return nil
 	}
-	err := &ledger.LeaseError{Run: r.id, Until: r.quiet}
-	return r.fail(RunHeld, "a call of its driver before, which is dead, may last until %s, and what came of it is not asked before: %w", r.quiet.UTC().Format(time.RFC3339), err)
+	err := &ledger.LeaseError{Run: r.id, Until: quiet}
+	return r.fail(RunHeld, "a call of its driver before may last until %s, and what came of it is not asked before: %w", quiet.UTC().Format(time.RFC3339), err)
 }
 
 // driverOf reads the driver's name from the record by which it took the run.

@@ -278,23 +278,6 @@ func (t *turnProber) Probe(ctx context.Context, c *runtime.Call) (*runtime.Findi
 	return f, err
 }
 
-// callAfterProbe says whether the schedule has an old driver's call after the new one's
-// probe of the same tool.
-func (s *schedule) callAfterProbe(tool string) bool {
-	probed := -1
-	for _, c := range s.took {
-		switch c.where {
-		case "probe " + tool:
-			probed = c.driver
-		case "call " + tool:
-			if probed >= 0 && c.driver != probed {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // threeSteps is a program of three steps.
 func threeSteps(rt *runtime.Runtime, key string, opened func(), options ...runtime.Option) (err error) {
 	run, err := rt.Open(ctx, key, append(options, runtime.As(runtimetest.Agent), runtime.Task("complaint", nil))...)
@@ -331,19 +314,18 @@ func TestTwoDrivers(t *testing.T) {
 			t.Parallel()
 			w := runtimetest.New(t)
 			todo := [][]int{nil}
-			played, late, start := 0, 0, ""
+			played, start := 0, ""
 			met, g := make(map[string]bool), make(graph)
 			for len(todo) > 0 && !t.Failed() && played < most {
 				s := &schedule{prefix: todo[0]}
 				todo = todo[1:]
-				late += twoDrivers(t, w, s, fmt.Sprint(c.name, "-", played), c.idempotent, c.probed)
+				twoDrivers(t, w, s, fmt.Sprint(c.name, "-", played), c.idempotent, c.probed)
 				played++
 				g.add(s)
 				start = s.took[0].state
 				todo = append(todo, s.others(met)...)
 			}
-			t.Logf("%d played, over %d states, which stand for %.3g orders (all: %v); in %d the first driver's call came after the second one's probe",
-				played, len(g), g.orders(start, make(map[string]float64)), len(todo) == 0, late)
+			t.Logf("%d played, over %d states, which stand for %.3g orders (all: %v)", played, len(g), g.orders(start, make(map[string]float64)), len(todo) == 0)
 			if len(g) < 3*min(most, 1000)/2 {
 				t.Errorf("only %d states", len(g))
 			}
@@ -351,7 +333,7 @@ func TestTwoDrivers(t *testing.T) {
 	}
 }
 
-func twoDrivers(t *testing.T, w *runtimetest.World, s *schedule, key string, idempotent, probed bool) (late int) {
+func twoDrivers(t *testing.T, w *runtimetest.World, s *schedule, key string, idempotent, probed bool) {
 	servers := []*mailServer{{}, {}, {}}
 	s.holder = make(map[string]int)
 	driver := func(i int) *runtime.Runtime {
@@ -393,7 +375,9 @@ func twoDrivers(t *testing.T, w *runtimetest.World, s *schedule, key string, ide
 		switch {
 		case err == nil:
 		case errors.As(err, &lost) && (lost.Reason == runtime.RunTaken || lost.Reason == runtime.RunHeld) && i == 0:
-			// Nobody takes the run from the second one.
+		case errors.As(err, &lost) && lost.Reason == runtime.RunHeld && i == 1 && strings.Contains(err.Error(), "may last until"):
+			// Nobody takes the run from the second one; but what the first one left in
+			// doubt it does not settle before the first one's lease has ended.
 		case errors.As(err, &doubt) && !idempotent && !probed:
 			if doubt.Escalation.IsZero() {
 				t.Errorf("in doubt, and nobody was asked: %s", s)
@@ -403,16 +387,9 @@ func twoDrivers(t *testing.T, w *runtimetest.World, s *schedule, key string, ide
 		}
 	}
 	for i, server := range servers {
-		n, most := server.effects(), 1
-		if probed && s.callAfterProbe([]string{"first", "second", "third"}[i]) {
-			// The gap that TakeOver's doc names.
-			late++
-			most = 2
-		}
-		if n > most || n == 0 && errs[2] == nil {
+		if n := server.effects(); n > 1 || n == 0 && errs[2] == nil {
 			t.Errorf("server %d did its work %d times: %s", i, n, s)
 		}
 	}
 	w.Sound(rt.RunID(key))
-	return late
 }

@@ -47,8 +47,6 @@ type Run struct {
 	opened evidence.Time
 	driven evidence.Object // ext of the record by which a driver took the run last
 
-	quiet time.Time // until then a driver that is dead may have a call under way: set by Open
-
 	leaseMu sync.Mutex
 	until   time.Time // of the lease; guarded by leaseMu
 }
@@ -109,7 +107,7 @@ type openOptions struct {
 	budget                          evidence.Amounts
 	parent                          *Run
 	accepted                        *handoff.Accepted
-	takeOver, again                 bool
+	takeOver, killed, again         bool
 	driver                          string
 	dead                            func(driver string) bool
 	err                             error
@@ -148,15 +146,20 @@ func Budget(limits evidence.Amounts) Option {
 	return func(o *openOptions) { o.budget = limits }
 }
 
-// TakeOver takes the run from a driver whose lease has not ended: for who knows
-// that it is dead, or wants to stop it. A driver that lives on cannot write any
-// more; but where it stands right before a call of a tool that it has recorded
-// the permission for, it makes that one call. An idempotent tool does nothing
-// twice all the same, and a doubt about a tool without a probe is left to a
-// human; but a probe that runs before that call finds that nothing happened, and
-// the action may then happen twice. Without TakeOver this cannot be, as long as
-// clocks run and calls end in their time: a lease outlasts the call.
+// TakeOver takes the run from a driver whose lease has not ended: for who wants to
+// stop it. A driver that lives on cannot write any more; but where it stands right
+// before a call of a tool that it has recorded the permission for, it makes that one
+// call. So what is in doubt is not settled before its lease would have ended (a
+// *RunError with reason held until then): a lease outlasts the call, and nothing
+// happens twice, as long as clocks run and calls end in their time. Everything else
+// goes on at once.
 func TakeOver() Option { return func(o *openOptions) { o.takeOver = true } }
+
+// Killed is TakeOver for who knows that the driver is dead, and its calls with it,
+// because it has waited for the end of the process, say. What is in doubt is settled at once.
+// If that is not so, and the driver stands before a call, a probe finds that nothing
+// happened, and the action may then happen twice.
+func Killed() Option { return func(o *openOptions) { o.takeOver, o.killed = true, true } }
 
 // Open opens the run that a caller's key stands for, or resumes it: then it goes
 // on where its records end, and what was recorded is not done again. A run that
@@ -192,7 +195,7 @@ func (rt *Runtime) Open(ctx context.Context, key string, options ...Option) (*Ru
 		o.principal = o.agent
 	}
 	ctx = r.runSpan(ctx, &o)
-	if err := r.lease(ctx, rt.cfg.Lease, o.takeOver, true); err != nil {
+	if err := r.lease(ctx, rt.cfg.Lease, false, true); err != nil {
 		if err = r.succeed(ctx, &o, err); err != nil {
 			r.span.done(err)
 			return nil, err
@@ -225,6 +228,9 @@ func (r *Run) take(ctx context.Context, o *openOptions) error {
 			return err
 		}
 		r.lost = nil
+	}
+	if !r.called() {
+		r.rt.notQuiet(r.id) // and nothing can be begun any more by whoever had it
 	}
 	if err := r.continues(ctx, o); err != nil {
 		return err
@@ -518,7 +524,7 @@ func (r *Run) lease(ctx context.Context, d time.Duration, takeOver, anew bool) e
 	if !takeOver && !anew && now.Add(d).Before(r.until) {
 		return nil
 	}
-	d += d / 2
+	d = max(d+d/2, r.until.Sub(now)) // what it has is not made shorter
 	err := r.rt.cfg.Ledger.Lease(ctx, r.id, r.holder, d, takeOver)
 	if err == nil {
 		r.until = now.Add(d)
@@ -533,11 +539,16 @@ func (r *Run) lease(ctx context.Context, d time.Duration, takeOver, anew bool) e
 	return nil
 }
 
-// release gives the lease back. It is no loss if that fails: it ends by itself.
+// release gives the lease back. It is no loss if that fails: it ends by itself. As
+// long as a call of the driver before may last it is kept, so that nobody else comes
+// who does not know of that.
 func (r *Run) release(ctx context.Context) {
 	r.leaseMu.Lock()
 	defer r.leaseMu.Unlock()
 	r.until = time.Time{} // a child that goes on has to ask
+	if !r.rt.quietUntil(r.id, time.Time{}).IsZero() {
+		return
+	}
 	_ = r.rt.cfg.Ledger.Lease(context.WithoutCancel(ctx), r.id, r.holder, 0, false)
 }
 

@@ -112,6 +112,7 @@ type Runtime struct {
 
 	mu        sync.Mutex
 	documents map[[32]byte]*evidence.Commitment // policy sets and tool descriptions that were stored
+	quiet     map[evidence.RunID]time.Time      // until when a call of a driver before may last
 }
 
 // registered is a tool that was found sound.
@@ -146,7 +147,7 @@ func New(cfg Config) (*Runtime, error) {
 	}
 	rt := &Runtime{
 		cfg: cfg, tools: make(map[string]*registered), tracer: newTracer(cfg.Tracer),
-		documents: make(map[[32]byte]*evidence.Commitment),
+		documents: make(map[[32]byte]*evidence.Commitment), quiet: make(map[evidence.RunID]time.Time),
 	}
 	for _, t := range cfg.Tools {
 		reg, err := register(t)

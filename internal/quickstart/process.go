@@ -37,7 +37,7 @@ func Agent(ctx context.Context, in io.Reader, out io.Writer, log *slog.Logger) e
 	}
 	var options []runtime.Option
 	if e.TakeOver {
-		options = append(options, runtime.TakeOver())
+		options = append(options, runtime.Killed())
 	}
 	summary, err := desk.Work(ctx, e.Complaint, options...)
 	if err != nil {
