@@ -166,7 +166,11 @@ func TestContractSchema(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) { check(t.Fatalf, drawContract(t)) })
 	}
 	t.Logf("%d good, %d refused by both, %d by the parser alone", good, both, parser)
-	if good < 100 || both < 100 || parser < 5 {
+	few := 5 // what the parser alone refuses is seldom drawn, in short tests perhaps never
+	if testing.Short() {
+		few = 0
+	}
+	if good < 100 || both < 100 || parser < few {
 		t.Error("want enough of each")
 	}
 }
