@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -203,6 +204,11 @@ func TestConnectionThatBreaks(t *testing.T) {
 	}
 }
 
+func refusedWith(err error, status int, text string) bool {
+	p, ok := errors.AsType[*client.Problem](err)
+	return ok && p.Status == status && strings.Contains(err.Error(), text)
+}
+
 func TestProofs(t *testing.T) {
 	ctx := context.Background()
 	d := daemontest.New(t, nil)
@@ -244,7 +250,27 @@ func TestProofs(t *testing.T) {
 		t.Errorf("head: %v", err)
 	}
 	var here, there bytes.Buffer
-	for _, o := range []ledger.ExportOptions{{Run: line.Run()}, {Record: placed[3].ID}, {From: 2, To: 50}, {All: true}} {
+	// An acceptance, and the bundle that it commits to.
+	given := evidence.Payload{Salt: [32]byte{7}, Media: bundle.Media, Data: []byte("a bundle")}
+	if _, err := c.PutPayloads(ctx, []evidence.Payload{given}); err != nil {
+		t.Fatal(err)
+	}
+	s, n := d.Signer(), d.Ledger.Registry().Number()
+	body := &evidence.HandoffAccepted{
+		Offer: evidence.ID{1}, Origin: "ledger.example/giver", Opens: line.Run(), Head: evidence.HeadRef{Size: 1, Root: evidence.Digest{1}}, Bundle: given.Commitment(),
+	}
+	entry, err := evidence.Sign(&evidence.Record{Origin: s.Origin, Kind: body.Kind(), Actor: s.Agent, Registry: &n, Time: evidence.TimeOf(time.Now()), Body: body}, s.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := c.Append(ctx, entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []ledger.ExportOptions{
+		{Run: line.Run()}, {Record: placed[3].ID}, {From: 2, To: 50}, {All: true},
+		{Run: line.Run(), Heads: [][]byte{old.Note}}, {Record: accepted[0].ID}, {Record: accepted[0].ID, NoHandoffs: true}, {Record: accepted[0].ID, Hide: ledger.Hidden},
+	} {
 		here.Reset()
 		there.Reset()
 		if err := d.Ledger.Export(ctx, &here, o); err != nil {
@@ -253,6 +279,15 @@ func TestProofs(t *testing.T) {
 		if err := c.Export(ctx, &there, o); err != nil || !bytes.Equal(here.Bytes(), there.Bytes()) {
 			t.Errorf("export %+v: %d bytes over HTTP, %d in process: %v", o, there.Len(), here.Len(), err)
 		}
+		if heads := bytes.Count(there.Bytes(), []byte(`{"head":`)); heads != 1+len(o.Heads) {
+			t.Errorf("export %+v: %d tree heads", o, heads)
+		}
+		if shown := bytes.Contains(there.Bytes(), []byte(`{"payload":`)); !o.Record.IsZero() && o.Record == accepted[0].ID && shown != (o.Hide == nil && !o.NoHandoffs) {
+			t.Errorf("export %+v: what was accepted is disclosed: %v", o, shown)
+		}
+	}
+	if err := c.Export(ctx, &there, ledger.ExportOptions{Run: line.Run(), Heads: [][]byte{[]byte("no head")}}); !refusedWith(err, 400, "an earlier tree head that is not this log's") {
+		t.Errorf("a tree head of somebody else: %v", err)
 	}
 	if err := c.Export(ctx, &there, ledger.ExportOptions{Run: "run_00000000-0000-0000-0000-000000000000"}); !errors.Is(err, ledger.ErrNoRecord) {
 		t.Errorf("a run that nobody opened: want ErrNoRecord, found %v", err)

@@ -92,16 +92,14 @@ func (p *Party) Verify(ctx context.Context, b, artifact []byte) (*Verified, erro
 // accepted here; nil where nothing was.
 func (p *Party) Known(ctx context.Context, origin string) (*KnownHead, error) {
 	var last *evidence.HandoffAccepted
-	for at, err := range p.Ledger.Find(ctx, ledger.Filter{Kind: evidence.KindHandoffAccepted}) {
-		if err != nil {
-			return nil, fmt.Errorf("handoff: what was accepted before: %w", err)
-		}
-		if b := at.Record.Body.(*evidence.HandoffAccepted); b.Origin == origin && (last == nil || b.Head.Size >= last.Head.Size) {
+	_, err := p.acceptance(ctx, func(b *evidence.HandoffAccepted) bool {
+		if b.Origin == origin && (last == nil || b.Head.Size >= last.Head.Size) {
 			last = b
 		}
-	}
-	if last == nil {
-		return nil, nil
+		return false
+	})
+	if err != nil || last == nil {
+		return nil, err
 	}
 	k := &KnownHead{Size: uint64(last.Head.Size), Root: tlog.Hash(last.Head.Root)}
 	// The note is for a proof, should there be need of one; its size and root are
@@ -129,11 +127,17 @@ func lastHead(b []byte) []byte {
 // accepted returns the acceptance of an offer in this ledger; the zero Placed where
 // there is none.
 func (p *Party) accepted(ctx context.Context, offer evidence.ID) (evidence.Placed, error) {
+	return p.acceptance(ctx, func(b *evidence.HandoffAccepted) bool { return b.Offer == offer })
+}
+
+// acceptance returns the first acceptance in this ledger that is it; the zero Placed
+// where none is.
+func (p *Party) acceptance(ctx context.Context, is func(*evidence.HandoffAccepted) bool) (evidence.Placed, error) {
 	for at, err := range p.Ledger.Find(ctx, ledger.Filter{Kind: evidence.KindHandoffAccepted}) {
 		if err != nil {
-			return at, fmt.Errorf("handoff: what was accepted before: %w", err)
+			return evidence.Placed{}, fmt.Errorf("handoff: what was accepted before: %w", err)
 		}
-		if at.Record.Body.(*evidence.HandoffAccepted).Offer == offer {
+		if is(at.Record.Body.(*evidence.HandoffAccepted)) {
 			return at, nil
 		}
 	}

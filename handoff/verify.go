@@ -56,7 +56,6 @@ type Verified struct {
 	bundle   []byte
 	artifact []byte
 	note     []byte
-	at       time.Time
 	bare     bool
 }
 
@@ -111,7 +110,7 @@ func Verify(b []byte, o Options) (*Verified, error) {
 			return nil, r
 		}
 	}
-	v := &Verified{offer: offer, report: report, to: o.To, bundle: slices.Clone(b), at: o.Now, bare: o.Bare}
+	v := &Verified{offer: offer, report: report, to: o.To, bundle: slices.Clone(b), bare: o.Bare}
 	if a := offer.Body.Artifact; a != nil {
 		v.artifact, _ = offer.Payload(a.Commit)
 	}

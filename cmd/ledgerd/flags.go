@@ -169,10 +169,15 @@ func show(c *cli.Context, v any, text string) error {
 // toFile writes what write writes to the file that -o names, and removes it if
 // that fails: a part of a bundle looks like a bundle. "-" is stdout.
 func toFile(c *cli.Context, write func(w io.Writer) error) error {
-	path := c.Path("o")
-	if path == "-" {
+	if c.Path("o") == "-" {
 		return write(c.App.Writer)
 	}
+	return newFile(c.Path("o"), write)
+}
+
+// newFile writes what write writes to a file that is not there yet, and removes it
+// if that fails.
+func newFile(path string, write func(w io.Writer) error) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

@@ -368,12 +368,8 @@ func acceptOffer(c *cli.Context, t *target, p *handoff.Party, v *handoff.Verifie
 		return err
 	}
 	if path := c.Path("back"); path != "" {
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-		if err != nil {
+		if err := newFile(path, func(w io.Writer) error { return t.export(c.Context, w, ledger.ExportOptions{Record: a.ID()}) }); err != nil {
 			return err
-		}
-		if err := errors.Join(t.export(c.Context, f, ledger.ExportOptions{Record: a.ID()}), f.Close()); err != nil {
-			return errors.Join(err, os.Remove(path))
 		}
 	}
 	return show(c, map[string]any{"acceptance": a.ID(), "offer": a.OfferID(), "opens": a.Opens()},

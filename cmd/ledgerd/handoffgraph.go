@@ -69,6 +69,14 @@ func (t *target) handedOver(ctx context.Context) ([]*handedOver, error) {
 			edges = append(edges, e)
 		}
 	}
+	// taken is an offer that somebody else made, of which the bundle may be gone.
+	taken := func(offer evidence.ID, origin, by string) *handedOver {
+		if known[offer] == nil {
+			known[offer] = &handedOver{Offer: offer, From: "somebody of " + origin, To: by + " of " + g.Origin}
+			edges = append(edges, known[offer])
+		}
+		return known[offer]
+	}
 	for _, kind := range []evidence.Kind{evidence.KindHandoffOffered, evidence.KindHandoffAccepted, evidence.KindHandoffRejected} {
 		for p, err := range t.handoffs().Find(ctx, ledger.Filter{Kind: kind}) {
 			if err != nil {
@@ -89,19 +97,9 @@ func (t *target) handedOver(ctx context.Context) ([]*handedOver, error) {
 				case !errors.Is(err, ledger.ErrErased) && !errors.Is(err, ledger.ErrNoPayload):
 					return nil, err
 				}
-				if known[b.Offer] == nil {
-					e := &handedOver{Offer: b.Offer, From: "somebody of " + b.Origin, To: p.Record.Actor + " of " + g.Origin}
-					known[b.Offer] = e
-					edges = append(edges, e)
-				}
-				known[b.Offer].Status = "accepted"
+				taken(b.Offer, b.Origin, p.Record.Actor).Status = "accepted"
 			case *evidence.HandoffRejected:
-				if known[b.Offer] == nil {
-					e := &handedOver{Offer: b.Offer, From: "somebody of " + b.Origin, To: p.Record.Actor + " of " + g.Origin}
-					known[b.Offer] = e
-					edges = append(edges, e)
-				}
-				if e := known[b.Offer]; e.Status != "accepted" {
+				if e := taken(b.Offer, b.Origin, p.Record.Actor); e.Status != "accepted" {
 					e.Status, e.Reason = "rejected", b.Reason
 				}
 			}
