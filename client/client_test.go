@@ -268,8 +268,14 @@ func TestProofs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, o := range []ledger.ExportOptions{
-		{Run: line.Run()}, {Record: placed[3].ID}, {From: 2, To: 50}, {All: true},
-		{Run: line.Run(), Heads: [][]byte{old.Note}}, {Record: accepted[0].ID}, {Record: accepted[0].ID, NoHandoffs: true}, {Record: accepted[0].ID, Hide: ledger.Hidden},
+		{Run: line.Run()},
+		{Record: placed[3].ID},
+		{From: 2, To: 50},
+		{All: true},
+		{Run: line.Run(), Heads: [][]byte{old.Note}},
+		{Record: accepted[0].ID},
+		{Record: accepted[0].ID, NoHandoffs: true},
+		{Record: accepted[0].ID, Hide: ledger.Hidden},
 	} {
 		here.Reset()
 		there.Reset()
