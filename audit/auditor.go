@@ -39,7 +39,8 @@ type Auditor struct {
 	records   map[evidence.ID]*evidence.Record // attributed, of runs; in a bundle about an offer
 	elsewhere int                              // runs that continue a handoff from another ledger
 
-	given    []*Given // what acceptances rest on, where it was disclosed
+	given    []*Given               // what acceptances rest on, where it was disclosed
+	handed   map[evidence.ID]*Offer // by acceptance: what was handed over with it
 	payloads *disclosures
 	last     *evidence.Record // to which payloads that follow belong
 	lastAt   place
@@ -58,6 +59,7 @@ func New(trust *bundle.Trust, origin string, about *bundle.About, o Options) *Au
 	a := &Auditor{
 		opts: o, origin: origin, about: about, trust: trust, tally: newTally(),
 		runs: make(map[evidence.RunID]*Run), known: make(map[[16]byte]struct{}), uses: make(map[evidence.Digest]uint64),
+		handed: make(map[evidence.ID]*Offer),
 		offers: make(map[evidence.ID]*offerRecord), accepted: make(map[evidence.ID]*acceptance),
 		accounts: newAccounts(), lastUse: make(map[evidence.Digest]place),
 		payloads: newDisclosures(),
@@ -238,8 +240,13 @@ func (a *Auditor) inRun(p place, rec *evidence.Record, by Signer) {
 		}
 	}
 	found := r.Apply(p.index, p.id, rec, by)
-	if opened, ok := rec.Body.(*evidence.RunOpened); ok && r.opened.id == p.id {
-		found = append(found, a.opens(p, r, rec, opened)...)
+	switch b := rec.Body.(type) {
+	case *evidence.RunOpened:
+		if r.opened.id == p.id {
+			found = append(found, a.opens(p, r, rec, b)...)
+		}
+	case *evidence.Context:
+		found = append(found, a.joins(p, r, rec, b)...)
 	}
 	if a.oneRun() {
 		r.found = append(r.found, found...) // until it is known which run

@@ -193,7 +193,7 @@ func BenchmarkJudgeDense(b *testing.B) {
 		j.expects = append(j.expects, &Expectation{Action: fmt.Sprint(i), Least: n / e, Most: n / e})
 	}
 	for i := range n {
-		j.items = append(j.items, item{act: &act{action: "a"}, out: outcome{state: done, source: evidence.SourceRuntime, ids: []evidence.ID{{byte(i)}}}})
+		j.items = append(j.items, item{act: &act{action: "a"}, site: here, out: outcome{state: done, source: evidence.SourceRuntime, ids: []evidence.ID{{byte(i)}}}})
 		for k := range e {
 			// Item i fits every expectation up to its own: greedy goes wrong.
 			t := truthOf(k <= i*e/n)

@@ -303,7 +303,7 @@ func (v *view) compareAll() {
 		if !v.active[e] {
 			continue
 		}
-		last := v.last(v.expects[e].AfterLast)
+		last := v.last(v.expects[e])
 		for i := range v.items {
 			t := v.fit[i*n+e].whole
 			if t != no && v.from[e] >= 0 {
@@ -318,7 +318,7 @@ func (v *view) compareAll() {
 				}
 				t = perhaps // a doubt may yet be settled by a stronger source
 			}
-			t = min(t, v.inOrder(i, e), last.before(i, v.items[i].act.index))
+			t = min(t, v.inOrder(i, e), last.before(i))
 			if assumed, ok := v.fits[[2]int{i, e}]; ok && t == perhaps {
 				t = assumed
 			}
@@ -347,7 +347,7 @@ func (v *view) compareAll() {
 func (v *view) refersTo(i, e, source int) truth2 {
 	var best truth2
 	for _, o := range v.given(source) {
-		if v.when[o] >= v.items[i].act.index {
+		if !v.precedes(int(o), i) {
 			continue
 		}
 		m := min(v.match[int(o)*len(v.expects)+source], v.happens[o])
@@ -388,85 +388,125 @@ func (v *view) attempt(i, e int) truth {
 // for stand before the item's authorization.
 func (v *view) inOrder(i, e int) truth {
 	t := yes
-	from := v.items[i].act.index
 	for _, f := range v.before[e] {
 		if !v.active[f] {
 			continue
 		}
 		o := v.earlier(f)
-		if n, _ := slices.BinarySearch(o.possible, from); n < v.expects[f].Least {
+		if v.count(o.possible, i) < v.expects[f].Least {
 			return no
 		}
-		if n, _ := slices.BinarySearch(o.sure, from); n < v.expects[f].Least {
+		if v.count(o.sure, i) < v.expects[f].Least {
 			t = perhaps
 		}
 	}
 	return t
 }
 
-// occasions are the indexes, rising, at which an expectation was met for sure,
-// and at which it may have been.
-type occasions struct{ sure, possible []uint64 }
+// precedes reports whether item o, if it was done, is shown to have been done before
+// item i was authorized.
+func (v *view) precedes(o, i int) bool { return v.when[o] < v.horizon(i, v.items[o].site) }
+
+// horizon is [site.horizon] of item i.
+func (j *judgement) horizon(i int, of *site) uint64 {
+	return j.items[i].site.horizon(j.items[i].act.index, of)
+}
+
+// count returns how many occasions are shown to be before item i was authorized.
+func (v *view) count(of map[*site][]uint64, i int) int {
+	n := 0
+	for s, when := range of {
+		k, _ := slices.BinarySearch(when, v.horizon(i, s))
+		n += k
+	}
+	return n
+}
+
+// occasions are, of each site, the indexes, rising, at which an expectation was met
+// for sure, and at which it may have been.
+type occasions struct{ sure, possible map[*site][]uint64 }
 
 func (v *view) earlier(f int) *occasions {
 	if o := v.occasions[f]; o != nil {
 		return o
 	}
-	o := new(occasions)
+	o := &occasions{make(map[*site][]uint64), make(map[*site][]uint64)}
 	for k := range v.items {
 		m := min(v.match[k*len(v.expects)+f], v.happens[k])
 		if m != no {
-			o.possible = append(o.possible, v.when[k])
+			o.possible[v.items[k].site] = append(o.possible[v.items[k].site], v.when[k])
 		}
 		if m == yes {
-			o.sure = append(o.sure, v.when[k])
+			o.sure[v.items[k].site] = append(o.sure[v.items[k].site], v.when[k])
 		}
 	}
-	slices.Sort(o.possible)
-	slices.Sort(o.sure)
+	for _, of := range []map[*site][]uint64{o.possible, o.sure} {
+		for _, when := range of {
+			slices.Sort(when)
+		}
+	}
 	v.occasions[f] = o
 	return o
 }
 
-// lastOf is the last success of some actions, as far as it is known.
+// lastOf is the last success of some actions, of each site, as far as it is known.
 type lastOf struct {
-	last, second int // items with the greatest index; -1: none
-	when         []uint64
-	open         []int // two items that may have happened at any time
+	view *view
+	of   map[*site]*lastTwo
+	open []int // two items that may have happened at any time
 }
 
-func (v *view) last(actions []string) *lastOf {
-	l := &lastOf{last: -1, second: -1, when: v.when}
-	if len(actions) == 0 {
+// lastTwo are the items with the greatest index; -1: none.
+type lastTwo struct{ last, second int }
+
+func (v *view) last(e *Expectation) *lastOf {
+	l := &lastOf{view: v, of: make(map[*site]*lastTwo)}
+	if len(e.AfterLast) == 0 {
 		return l
 	}
 	for k := range v.items {
+		it := &v.items[k]
+		if !e.waitsFor(it) {
+			continue
+		}
+		s := l.of[it.site]
+		if s == nil {
+			s = &lastTwo{-1, -1}
+			l.of[it.site] = s
+		}
 		switch {
-		case !slices.Contains(actions, v.items[k].act.action):
 		case v.happens[k] == perhaps:
 			if len(l.open) < 2 {
 				l.open = append(l.open, k)
 			}
 		case v.happens[k] == no:
-		case l.last < 0 || v.when[k] > v.when[l.last]:
-			l.last, l.second = k, l.last
-		case l.second < 0 || v.when[k] > v.when[l.second]:
-			l.second = k
+		case s.last < 0 || v.when[k] > v.when[s.last]:
+			s.last, s.second = k, s.last
+		case s.second < 0 || v.when[k] > v.when[s.second]:
+			s.second = k
 		}
 	}
 	return l
 }
 
-// before reports whether all but item i were done before an index.
-func (l *lastOf) before(i int, index uint64) truth {
-	last := l.last
-	if last == i {
-		last = l.second
+// waitsFor reports whether the expectation's after_last is about an item.
+func (e *Expectation) waitsFor(it *item) bool {
+	return slices.Contains(e.AfterLast, it.act.action) && e.looksAt(it)
+}
+
+// before reports whether all but item i are shown to have been done before it was
+// authorized.
+func (l *lastOf) before(i int) truth {
+	for s, two := range l.of {
+		last := two.last
+		if last == i {
+			last = two.second
+		}
+		if last >= 0 && l.view.when[last] >= l.view.horizon(i, s) {
+			return no
+		}
 	}
-	switch {
-	case last >= 0 && l.when[last] >= index:
-		return no
-	case slices.ContainsFunc(l.open, func(k int) bool { return k != i }):
+	if slices.ContainsFunc(l.open, func(k int) bool { return k != i }) {
 		return perhaps
 	}
 	return yes

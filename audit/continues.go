@@ -12,15 +12,36 @@ func (a *Auditor) opens(p place, r *Run, rec *evidence.Record, b *evidence.RunOp
 	if b.Acceptance.IsZero() {
 		return nil
 	}
-	a.tally.applies[RuleHandoff] = true
 	a.useOnce(p, rec, RuleHandoff)
 	r.handoff = &handoffState{acceptance: b.Acceptance}
-	acc := a.accepted[b.Acceptance]
+	return a.takesUp(p, r, rec, b.Acceptance)
+}
+
+// joins connects a run with the handoffs that a context takes up: the acceptances for
+// this run among its sources.
+func (a *Auditor) joins(p place, r *Run, rec *evidence.Record, b *evidence.Context) []Finding {
+	if r.Tail != p.id {
+		return nil // it is not on the line
+	}
+	var found []Finding
+	for i := range b.Sources {
+		acc := a.accepted[b.Sources[i].Evidence]
+		if acc != nil && acc.body.Opens == rec.Run && acc.body.Acceptance.IsZero() && r.handed[acc.id] == nil {
+			found = append(found, a.takesUp(p, r, rec, acc.id)...)
+		}
+	}
+	return found
+}
+
+// takesUp connects a run with what an acceptance hands to it.
+func (a *Auditor) takesUp(p place, r *Run, rec *evidence.Record, acceptance evidence.ID) []Finding {
+	a.tally.applies[RuleHandoff] = true
+	acc := a.accepted[acceptance]
 	switch {
 	case acc == nil && a.about != nil:
-		return []Finding{p.undecidable(RuleHandoff, ReasonNotAccepted, "a bundle that holds the acceptance", "the acceptance that the run continues", "none with the ID %s here", b.Acceptance)}
+		return []Finding{p.undecidable(RuleHandoff, ReasonNotAccepted, "a bundle that holds the acceptance", "the acceptance that the run continues", "none with the ID %s here", acceptance)}
 	case acc == nil:
-		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "an acceptance before the run", "none with the ID %s", b.Acceptance)}
+		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "an acceptance before the run", "none with the ID %s", acceptance)}
 	case !acc.body.Acceptance.IsZero():
 		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "an acceptance by an actor of this ledger", "one that another ledger recorded, %s", acc.body.Acceptance).and(acc.id, acc.index)}
 	case acc.body.Opens != rec.Run:
@@ -28,11 +49,14 @@ func (a *Auditor) opens(p place, r *Run, rec *evidence.Record, b *evidence.RunOp
 	case !sameAgent(acc.rec.Actor, rec.Actor):
 		return []Finding{p.broken(RuleHandoff, ReasonNotAccepted, "a run of "+acc.rec.Actor+", who accepted", "one of %s", rec.Actor).and(acc.id, acc.index)}
 	}
+	r.Hand(acc.id, acc.body, a.handed[acc.id])
 	offer := a.offers[acc.body.Offer]
 	if offer == nil {
 		return a.noOffer(p, acc)
 	}
-	r.handoff.offer = offer
+	if r.handoff != nil { // who works in its own right needs no scope
+		r.handoff.held = append(r.handoff.held, offer)
+	}
 	var found []Finding
 	if acc.rec.Time > offer.body.Expires {
 		found = append(found, p.broken(RuleHandoff, ReasonExpired, "an acceptance until "+offer.body.Expires.String(), "%s", acc.rec.Time).and(acc.id, acc.index))

@@ -49,6 +49,7 @@ type Contract struct {
 // Expectation is one item of expects, or of forbids.
 type Expectation struct {
 	Action    string
+	Runs      Runs     // in which runs
 	Resource  string   // absent: any, or what a matcher says
 	As        string   // the name by which others refer to its output
 	Least     int      // how many successes it stands for; 1 where absent, and for forbids
@@ -61,6 +62,16 @@ type Expectation struct {
 	reads                              patternReader // what its patterns refer to
 	when, unless                       *condition
 }
+
+// Runs says in which runs what an item of a contract is about was done.
+type Runs string
+
+// The runs.
+const (
+	RunsOwn   Runs = ""      // in the run that has the contract
+	RunsGiven Runs = "given" // in those on whose work it rests: handed to it, and to those who handed it over
+	RunsAll   Runs = "all"   // in either
+)
 
 // A condition is when an item is there at all. All that it says has to hold.
 type condition struct {
@@ -93,6 +104,7 @@ type contractWire struct {
 type expectWire struct {
 	Action    string         `json:"action"`
 	As        string         `json:"as"`
+	Runs      Runs           `json:"runs"`
 	Resource  jsontext.Value `json:"resource"`
 	Input     jsontext.Value `json:"input"`
 	InputHas  jsontext.Value `json:"input_has"`
@@ -307,7 +319,7 @@ func (c *Contract) condition(w *conditionWire, where string, strict bool) (*cond
 		x := w.Succeeded
 		at := where + "/succeeded"
 		if x.Times != nil || x.After != nil || x.AfterLast != nil || x.As != "" || x.When != nil || x.Unless != nil {
-			return nil, wrong(at, "expected only action, resource, input, input_has, output and output_has")
+			return nil, wrong(at, "expected only action, runs, resource, input, input_has, output and output_has")
 		}
 		if k.succeeded, err = x.expectation(at, false); err != nil {
 			return nil, err
@@ -360,13 +372,16 @@ func (r *patternReader) raw(where string, b jsontext.Value, absent bool) (*patte
 }
 
 func (w *expectWire) expectation(where string, outputs bool) (*Expectation, error) {
-	e := &Expectation{Action: w.Action, As: w.As, Least: 1, Most: 1, After: w.After, AfterLast: w.AfterLast}
+	e := &Expectation{Action: w.Action, As: w.As, Runs: w.Runs, Least: 1, Most: 1, After: w.After, AfterLast: w.AfterLast}
 	e.reads.outputs = outputs
 	if !identifier(w.Action) {
 		return nil, wrong(where+"/action", "expected 1 to 256 bytes of printable ASCII without spaces, found %q", w.Action)
 	}
 	if w.As != "" && !identifier(w.As) {
 		return nil, wrong(where+"/as", "expected 1 to 256 bytes of printable ASCII without spaces, found %q", w.As)
+	}
+	if w.Runs != RunsOwn && w.Runs != RunsGiven && w.Runs != RunsAll {
+		return nil, wrong(where+"/runs", "expected given or all, found %q", w.Runs)
 	}
 	for i, action := range w.AfterLast {
 		if !identifier(action) {
@@ -440,7 +455,8 @@ func (e *Expectation) readTimes(where string, b jsontext.Value) error {
 }
 
 // checkTimes bounds how many successes there may be, and refuses a limit that
-// limits nothing: successes of other actions than those of only may be left over.
+// limits nothing: successes of other actions than those of only may be left over,
+// and those of other runs.
 func (c *Contract) checkTimes(w []expectWire, only map[string]bool) error {
 	slots := 0
 	for i, e := range c.Expects {
@@ -451,8 +467,14 @@ func (c *Contract) checkTimes(w []expectWire, only map[string]bool) error {
 		if slots += n; slots > maxSlots {
 			return wrong(fmt.Sprintf("/expects/%d/times", i), "expected at most %d successes in all", maxSlots)
 		}
-		if w[i].Times.Kind() == '{' && e.Most != anyTimes && e.Most != e.Least && !only[e.Action] {
-			return wrong(fmt.Sprintf("/expects/%d/times/most", i), "expected %q in only: else a success too many is left over, and breaks nothing", e.Action)
+		if w[i].Times.Kind() == '{' && e.Most != anyTimes && e.Most != e.Least {
+			where := fmt.Sprintf("/expects/%d/times/most", i)
+			switch {
+			case e.Runs != RunsOwn:
+				return wrong(where, "expected none with runs: only binds the run itself, so that a success too many elsewhere breaks nothing")
+			case !only[e.Action]:
+				return wrong(where, "expected %q in only: else a success too many is left over, and breaks nothing", e.Action)
+			}
 		}
 	}
 	return nil

@@ -124,7 +124,7 @@ func (v *view) takes(e int) int { return v.expects[e].Most }
 // bound selects the items that some expectation has to account for.
 func (v *view) bound(fear bool) (func(i int) bool, int) {
 	is := func(i int) bool {
-		return !v.part.free && v.only[v.items[i].act.action] && (v.happens[i] == yes || fear && v.happens[i] == perhaps)
+		return !v.part.free && v.items[i].own() && v.only[v.items[i].act.action] && (v.happens[i] == yes || fear && v.happens[i] == perhaps)
 	}
 	n := 0
 	for i := range v.items {
@@ -293,7 +293,7 @@ func (j *judgement) missing(short map[int]bool) string {
 // doubtful selects the items in doubt that may bear on it.
 func (j *judgement) doubtful(v, _ *view, i int) bool {
 	return j.items[i].out.state == maybe &&
-		(v.best(i) != no || v.banned[i] != no || j.only[j.items[i].act.action] && !j.part.free || j.decides(i, perhaps) || j.mayBeLast(i))
+		(v.best(i) != no || v.banned[i] != no || j.only[j.items[i].act.action] && j.items[i].own() && !j.part.free || j.decides(i, perhaps) || j.mayBeLast(i))
 }
 
 // undisclosed selects the items that perhaps match something.
@@ -317,9 +317,9 @@ func (j *judgement) decides(i int, level truth) bool {
 	return false
 }
 
-// mayBeLast reports whether some after_last names the item's action.
+// mayBeLast reports whether some after_last is about the item.
 func (j *judgement) mayBeLast(i int) bool {
-	return slices.ContainsFunc(j.expects, func(x *Expectation) bool { return slices.Contains(x.AfterLast, j.items[i].act.action) })
+	return slices.ContainsFunc(j.expects, func(x *Expectation) bool { return x.waitsFor(&j.items[i]) })
 }
 
 // touching returns the records of the items that some case selects.

@@ -173,6 +173,11 @@ func (a *Auditor) judgeClaims(r *Run, v *values) []Judged {
 			what := fmt.Sprintf("assertion %d of statement %d to be supported", x.Assertion, x.Statement)
 			a.result(c.place, RuleClaim, what, x.Decision, w)
 		}
+		for _, g := range w.Given {
+			if g.Result != evidence.NoContract {
+				a.result(c.place, RuleClaim, "what the claim rests on, as "+g.Acceptance.String()+" accepted it, to be supported", g.Decision, w)
+			}
+		}
 	}
 	return all
 }
@@ -264,9 +269,13 @@ func (a *Auditor) recompute(r *Run, w *verdictRecord) *Finding {
 		}
 		asOf = c.at
 	}
-	inputs := make(PayloadMap)
+	inputs, only := make(PayloadMap), make(map[evidence.Digest]bool)
 	var absent []evidence.Digest
 	for _, commit := range recorded.Disclosed {
+		only[commit] = true
+		if r.hasBundle(commit) {
+			continue
+		}
 		data, ok := a.payloads.Payload(commit)
 		if !ok {
 			absent = append(absent, commit)
@@ -276,7 +285,9 @@ func (a *Auditor) recompute(r *Run, w *verdictRecord) *Finding {
 	if len(absent) > 0 {
 		return missing(absent...)
 	}
-	again, err := r.judge(c, asOf, w.index, recorded.Trust.WeakestSource, newValues(inputs)).Bytes()
+	v := newValues(inputs)
+	v.only = only
+	again, err := r.judge(c, asOf, w.index, recorded.Trust.WeakestSource, v).Bytes()
 	if err != nil || !bytes.Equal(again, doc) {
 		return broken(ReasonBytes, "the verdict that the records give: "+string(again), "%s", doc)
 	}

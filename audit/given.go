@@ -56,7 +56,14 @@ func (a *Auditor) give(p place, rec *evidence.Record, g *Given) {
 	if o := g.auditor.offers[g.Body.Offer]; o != nil && g.auditor.origin == g.Body.Origin {
 		a.offers[g.Body.Offer] = o
 	}
+	if o := g.auditor.offered(); o != nil && g.offered() && o.ID == g.Body.Offer && o.Origin == g.Body.Origin {
+		a.handed[p.id] = o
+	}
 }
+
+// offered reports whether the bundle is about an offer that this ledger's actor
+// accepted, and not about another's acceptance.
+func (g *Given) offered() bool { return g.Body.Acceptance.IsZero() }
 
 // finding says what is wrong with what was accepted; nil: nothing.
 func (g *Given) finding(p place) *Finding {
@@ -89,6 +96,17 @@ func (g *Given) finding(p place) *Finding {
 	}
 	if x.target.Kind != about {
 		return broken("one about a %s", x.target.Kind)
+	}
+	if o := x.offered(); o != nil {
+		for _, cited := range o.Body.Evidence {
+			switch standing, why := o.Evidence(cited); standing {
+			case Failed, Absent:
+				return broken("it offers the work on %s: %s", cited, why)
+			case Doubtful:
+				f := p.undecidable(RuleHandoff, ReasonGiven, "what came of "+cited.String(), expected, "it offers the work on that: %s", why)
+				return &f
+			}
+		}
 	}
 	if o, ok := x.target.Body.(*evidence.HandoffAccepted); ok && (o.Offer != g.Body.Offer || o.Opens != g.Body.Opens) {
 		return broken("an acceptance of %s that opens %s", o.Offer, o.Opens)

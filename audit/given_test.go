@@ -104,6 +104,12 @@ func TestGiven(t *testing.T) {
 		r.Claim(evidence.Assertion{Kind: evidence.AssertAction, Action: "ship"})
 	}
 	doubt := func(r *audittest.Run) { r.Authorize("ship", `{}`, nil) }
+	var last evidence.Placed
+	shipped := func(status evidence.Status) func(r *audittest.Run) {
+		return func(r *audittest.Run) { last = r.Execute(r.Authorize("ship", `{}`, nil), status, nil) }
+	}
+	failing, accepting := shipped(evidence.StatusFailure), shipped(evidence.StatusAccepted)
+	onLast := func(b *evidence.HandoffOffered) { b.Evidence = []evidence.ID{last.ID} }
 	wider := func(b *evidence.HandoffOffered) {
 		b.Scope = append(b.Scope, evidence.ScopeEntry{Action: "refund", Resource: "*"})
 	}
@@ -125,6 +131,9 @@ func TestGiven(t *testing.T) {
 		"the giver claimed what was not": {links: []link{{giving: lie}, {}}, want: audit.Broken, reason: audit.ReasonGiven, says: "claim"},
 		"the first of three lied":        {links: []link{{giving: lie}, {}, {}}, want: audit.Broken, reason: audit.ReasonGiven, says: "claim"},
 		"the giver was in doubt":         {links: []link{{giving: doubt}, {}}, want: audit.Undecidable, reason: audit.ReasonGiven, says: "outcome"},
+		"offered on what failed":         {links: []link{{giving: failing, offer: onLast}, {}}, want: audit.Broken, reason: audit.ReasonGiven, says: "ship came to failure"},
+		"offered on what may yet happen": {links: []link{{giving: accepting, offer: onLast}, {}}, want: audit.Undecidable, reason: audit.ReasonGiven, says: "ship is in doubt"},
+		"offered on what is not there":   {links: []link{{offer: func(b *evidence.HandoffOffered) { b.Evidence = []evidence.ID{{9}} }}, {}}, want: audit.Broken, reason: audit.ReasonGiven, says: "no record of the giver's run"},
 		"expired":                        {links: []link{{offer: func(b *evidence.HandoffOffered) { b.Expires = 1_700_000_000_000 }}, {}}, want: audit.Broken, reason: audit.ReasonExpired},
 		"for another":                    {links: []link{{offer: func(b *evidence.HandoffOffered) { b.To.Actor = "somebody" }}, {}}, want: audit.Broken, reason: audit.ReasonNotAccepted},
 		"tampered with":                  {links: []link{{given: flip}, {}}, want: audit.Broken, reason: audit.ReasonGiven},

@@ -65,6 +65,7 @@ func (r *Run) judge(c *claimRecord, asOf, told uint64, weakest evidence.Source, 
 	b := &bench{run: r, asOf: asOf, told: told, values: v, used: make(map[evidence.Digest]bool), weakest: weakest.Strength()}
 	b.index()
 	contract := b.contract(w)
+	b.given(w)
 	if c != nil {
 		w.Claim, w.Bare = c.id, BareStatements(c.body)
 		for i := range c.body.Statements {
@@ -85,50 +86,67 @@ type bench struct {
 	asOf, told uint64
 	weakest    int
 	values     *values
+	own        *site
 	byAction   map[string][]item
+	sites      *sites                   // nil: nothing asked yet what was done elsewhere
+	elsewhere  map[string][]item        // of the other sites, by action
 	used       map[evidence.Digest]bool // payloads that were asked for
+	bundles    map[evidence.Digest]bool // those of what was handed over, and whether they are disclosed
 }
 
 // index lists what was done, may have been done, or failed, by action.
 func (b *bench) index() {
 	b.byAction = make(map[string][]item)
-	for _, a := range b.run.acts {
-		if a.index >= b.asOf {
-			continue
-		}
-		n := a.known(b.asOf)
-		if n == 0 {
-			b.unseen(a)
-			continue
-		}
-		for i := range n {
-			b.add(a, a.outcomeOf(i, b.asOf))
-		}
-	}
+	b.own = &site{run: b.run, end: b.asOf, values: b.values}
+	b.own.list(b.byAction, b.told)
 }
 
-// unseen adds an authorization without an execution: denied, in doubt, or with
-// an answer that says what became of it.
-func (b *bench) unseen(a *act) {
-	o := a.outcomeOf(-1, b.asOf)
-	switch {
-	case len(o.ids) > 1 || a.allowed():
-		b.add(a, o)
-	case a.auth.Effect == evidence.Deny:
-		o.state = notDone
-		b.add(a, o)
+// surveyed returns the sites, and lists what was done at others than the first.
+func (b *bench) surveyed() *sites {
+	if b.sites == nil {
+		b.sites, b.elsewhere = b.survey(), make(map[string][]item)
+		for _, s := range b.sites.all[1:] {
+			s.list(b.elsewhere, forever)
+		}
 	}
+	return b.sites
 }
 
-func (b *bench) add(a *act, o outcome) {
-	if b.run.registry != nil {
-		for _, k := range o.keys {
-			if b.run.registry.Suspect(k.key, k.index, b.told) {
-				o.state = maybe
+// list adds the items of a site by action, with the doubts about keys that its
+// registry tells before index told.
+func (s *site) list(byAction map[string][]item, told uint64) {
+	add := func(a *act, o outcome) {
+		if s.run.registry != nil {
+			for _, k := range o.keys {
+				if s.run.registry.Suspect(k.key, k.index, told) {
+					o.state = maybe
+				}
 			}
 		}
+		byAction[a.action] = append(byAction[a.action], item{act: a, out: o, site: s})
 	}
-	b.byAction[a.action] = append(b.byAction[a.action], item{act: a, out: o})
+	for _, a := range s.run.acts {
+		if a.index >= s.end {
+			continue
+		}
+		n := a.known(s.end)
+		for i := range n {
+			add(a, a.outcomeOf(i, s.end))
+		}
+		if n > 0 {
+			continue
+		}
+		// Without an execution: denied, in doubt, or with an answer that says what
+		// became of it.
+		o := a.outcomeOf(-1, s.end)
+		switch {
+		case len(o.ids) > 1 || a.allowed():
+			add(a, o)
+		case a.auth.Effect == evidence.Deny:
+			o.state = notDone
+			add(a, o)
+		}
+	}
 }
 
 // contract decides the run's contract into w, and returns it where it is
@@ -211,16 +229,28 @@ func (b *bench) raw(c *evidence.Commitment) ([]byte, bool) {
 }
 
 // ask decides a question.
-func (b *bench) ask(q *question) Decision { return b.judgement(q).decide() }
+func (b *bench) ask(q *question) Decision {
+	if q.crosses() && !b.surveyed().whole {
+		return Decision{Result: evidence.Undisclosed, Why: "the bundle about what was handed over was not disclosed"}
+	}
+	return b.judgement(q).decide()
+}
 
 // judgement gathers what bears on a question.
 func (b *bench) judgement(q *question) *judgement {
-	j := &judgement{question: q, values: b.values}
+	j := &judgement{question: q}
+	crosses := q.crosses()
+	if crosses {
+		b.surveyed()
+	}
 	seen := make(map[string]bool)
 	take := func(action string) {
 		if !seen[action] {
 			seen[action] = true
 			j.items = append(j.items, b.byAction[action]...)
+			if crosses {
+				j.items = append(j.items, b.elsewhere[action]...)
+			}
 		}
 	}
 	refers := false
@@ -234,7 +264,7 @@ func (b *bench) judgement(q *question) *judgement {
 			}
 			for _, x := range q.expects {
 				if x.As != "" && x.As == e.source() {
-					b.consultOutputs(x.Action)
+					b.consultOutputs(x)
 				}
 			}
 		}
@@ -272,20 +302,28 @@ func (b *bench) input() known {
 // action where it says what the input is, and what successes gave where it says
 // what the output is. The contract decides what they are, not how far a
 // verifier had to look.
+//
+// What was done elsewhere lies in a bundle, which is one payload.
 func (b *bench) consult(e *Expectation) {
+	if e.Runs == RunsGiven {
+		return
+	}
 	if e.input != nil || e.inputHas != nil {
 		for i := range b.byAction[e.Action] {
 			b.used[b.byAction[e.Action][i].act.input.Commit] = true
 		}
 	}
 	if e.output != nil || e.outputHas != nil {
-		b.consultOutputs(e.Action)
+		b.consultOutputs(e)
 	}
 }
 
-func (b *bench) consultOutputs(action string) {
-	for i := range b.byAction[action] {
-		if it := &b.byAction[action][i]; it.out.state == done && it.out.output != nil {
+func (b *bench) consultOutputs(e *Expectation) {
+	if e.Runs == RunsGiven {
+		return
+	}
+	for i := range b.byAction[e.Action] {
+		if it := &b.byAction[e.Action][i]; it.out.state == done && it.out.output != nil {
 			b.used[it.out.output.Commit] = true
 		}
 	}
@@ -295,6 +333,13 @@ func (b *bench) consultOutputs(action string) {
 func (b *bench) payloads() (disclosed, withheld []evidence.Digest) {
 	for commit := range b.used {
 		if _, ok := b.values.payloads.Payload(commit); ok {
+			disclosed = append(disclosed, commit)
+		} else {
+			withheld = append(withheld, commit)
+		}
+	}
+	for commit, ok := range b.bundles {
+		if ok {
 			disclosed = append(disclosed, commit)
 		} else {
 			withheld = append(withheld, commit)

@@ -20,6 +20,7 @@ type Offer struct {
 	By     Signer
 
 	auditor *Auditor
+	worths  map[evidence.Source]Decision // what it is worth, by the weakest source that counts
 }
 
 // VerifyOffer is [VerifyBundle] of a bundle about an offer, and returns the offer
@@ -30,11 +31,17 @@ func VerifyOffer(r io.Reader, trust *bundle.Trust, o Options) (*Offer, *Report, 
 	if err != nil {
 		return nil, nil, err
 	}
+	return a.offered(), report, nil
+}
+
+// offered returns the offer that the bundle is about; nil: nobody can be shown to
+// have made it.
+func (a *Auditor) offered() *Offer {
 	if a.about.Kind != bundle.AboutOffer || a.offers[a.about.Record] == nil || a.records[a.about.Record] == nil {
-		return nil, report, nil
+		return nil
 	}
 	x := a.offers[a.about.Record]
-	return &Offer{a.origin, x.id, x.index, x.rec, x.body, x.by, a}, report, nil
+	return &Offer{Origin: a.origin, ID: x.id, Index: x.index, Record: x.rec, Body: x.body, By: x.by, auditor: a}
 }
 
 // Run returns the giver's run up to the offer.
@@ -77,25 +84,10 @@ const (
 
 // Evidence says what a record that the offer cites is worth, and why.
 func (o *Offer) Evidence(id evidence.ID) (Standing, string) {
-	rec := o.auditor.records[id]
-	if rec == nil || rec.Run != o.Record.Run || id == o.ID {
+	if !o.holds(id) {
 		return Absent, "it is no record of the giver's run before the offer"
 	}
-	r := o.Run()
-	v := newValues(o.auditor.payloads)
-	switch body := rec.Body.(type) {
-	case *evidence.Authorization, *evidence.Execution, *evidence.Confirmation, *evidence.Settlement:
-		return r.worth(id)
-	case *evidence.Claim:
-		return worthOf(r.judge(r.claim(id), r.claim(id).at, forever, o.auditor.weakest(), v).Result)
-	case *evidence.Verdict:
-		return worthOf(body.Result)
-	}
-	return Stands, "it is a " + string(rec.Kind)
-}
-
-func worthOf(result evidence.Result) (Standing, string) {
-	why := "it is " + string(result)
+	result, why := o.standing(id, o.auditor.weakest(), newValues(o.auditor.payloads))
 	switch result {
 	case evidence.Supported, evidence.NoContract:
 		return Stands, why
@@ -105,11 +97,36 @@ func worthOf(result evidence.Result) (Standing, string) {
 	return Failed, why
 }
 
+// holds reports whether a record is of the giver's run before the offer.
+func (o *Offer) holds(id evidence.ID) bool {
+	rec := o.auditor.records[id]
+	return rec != nil && rec.Run == o.Record.Run && id != o.ID
+}
+
+// standing is what a record that the offer cites comes to, and why: no_contract
+// where it is no statement about what happened.
+func (o *Offer) standing(id evidence.ID, weakest evidence.Source, v *values) (evidence.Result, string) {
+	if !o.holds(id) {
+		return evidence.Unsupported, "it offers the work on what is no record of its giver's run before the offer"
+	}
+	r, rec := o.Run(), o.auditor.records[id]
+	switch body := rec.Body.(type) {
+	case *evidence.Authorization, *evidence.Execution, *evidence.Confirmation, *evidence.Settlement:
+		return r.worth(id)
+	case *evidence.Claim:
+		result := r.judge(r.claim(id), r.claim(id).at, forever, weakest, v).Result
+		return result, "it is " + string(result)
+	case *evidence.Verdict:
+		return body.Result, "it is " + string(body.Result)
+	}
+	return evidence.NoContract, "it is a " + string(rec.Kind)
+}
+
 // worth is what came of the action that a record is about.
-func (r *Run) worth(id evidence.ID) (Standing, string) {
+func (r *Run) worth(id evidence.ID) (evidence.Result, string) {
 	b := &bench{run: r, asOf: forever, told: forever}
 	b.index()
-	found, why := Failed, "nothing that was done rests on it"
+	found, why := evidence.Unsupported, "nothing that was done rests on it"
 	for _, items := range b.byAction {
 		for i := range items {
 			it := &items[i]
@@ -118,12 +135,12 @@ func (r *Run) worth(id evidence.ID) (Standing, string) {
 			}
 			switch it.out.state {
 			case done:
-				return Stands, fmt.Sprintf("%s succeeded", it.act.action)
+				return evidence.Supported, fmt.Sprintf("%s succeeded", it.act.action)
 			case maybe:
-				found, why = Doubtful, fmt.Sprintf("what came of %s is in doubt", it.act.action)
+				found, why = evidence.InDoubt, fmt.Sprintf("what came of %s is in doubt", it.act.action)
 			case notDone:
-				if found == Failed {
-					why = fmt.Sprintf("%s came to %s", it.act.action, it.out.status)
+				if found == evidence.Unsupported {
+					found, why = evidence.Contradicted, fmt.Sprintf("%s came to %s", it.act.action, it.out.status)
 				}
 			}
 		}

@@ -350,7 +350,7 @@ func small(t *rapid.T, rich bool) *judgement {
 	index := uint64(0)
 	for i := range rapid.IntRange(0, 5).Draw(t, "items") {
 		action := rapid.SampledFrom([]string{"bound", "free"}).Draw(t, "action")
-		it := item{act: &act{action: action}, out: outcome{
+		it := item{act: &act{action: action}, site: here, out: outcome{
 			state:  rapid.SampledFrom([]state{done, done, maybe, notDone}).Draw(t, "state"),
 			source: rapid.SampledFrom(sources).Draw(t, "source"),
 			ids:    []evidence.ID{{byte(i + 1)}},
@@ -498,3 +498,6 @@ func TestJudgePastTheLimit(t *testing.T) {
 	}
 	t.Logf("left open though all worlds agree: %d", open)
 }
+
+// here is where all items of a judgement without handoffs are.
+var here = new(site)

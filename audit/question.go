@@ -114,7 +114,7 @@ func (e *Expectation) key() string {
 		}
 		return key
 	}
-	key := quote(e.Action) + quote(e.Resource) + quote(e.As) + set(e.After) + ";" + set(e.AfterLast)
+	key := quote(e.Action) + quote(e.Resource) + quote(e.As) + string(e.Runs) + set(e.After) + ";" + set(e.AfterLast)
 	for _, p := range []*pattern{e.resource, e.input, e.inputHas, e.output, e.outputHas} {
 		key += "|"
 		if p != nil {
@@ -130,10 +130,38 @@ func (e *Expectation) key() string {
 	return key
 }
 
+// crosses reports whether it asks what was done in runs that were handed over.
+func (q *question) crosses() bool {
+	for _, list := range [][]*Expectation{q.expects, q.forbids} {
+		for _, e := range list {
+			if e.Runs != RunsOwn {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(q.conditions, func(k *condition) bool { return k.succeeded != nil && k.succeeded.Runs != RunsOwn })
+}
+
 // An item is one thing that an agent did, may have done, or failed to do.
 type item struct {
-	act *act
-	out outcome
+	act  *act
+	out  outcome
+	site *site // where
+}
+
+// own reports whether it was done in the run that is judged.
+func (it *item) own() bool { return it.site.n == 0 }
+
+// looksAt reports whether an expectation is about an item of that action, for where
+// it was done.
+func (e *Expectation) looksAt(it *item) bool {
+	switch e.Runs {
+	case RunsOwn:
+		return it.own()
+	case RunsGiven:
+		return !it.own()
+	}
+	return true
 }
 
 // values reads payloads as JSON values, each once.
@@ -141,6 +169,7 @@ type values struct {
 	payloads Payloads
 	cache    map[evidence.Digest]*value // nil: not JSON, or not in one form
 	withheld map[evidence.Digest]bool
+	only     map[evidence.Digest]bool // the payloads that count; nil: all that there are
 }
 
 // of returns the value of a payload, nil where it is not JSON; known tells
@@ -188,11 +217,10 @@ func clearOf(o evidence.Object) *value {
 type judgement struct {
 	*question
 	items  []item
-	fit    []truth2 // of each item and expectation, what it refers to being unknown
-	ban    []truth2 // of each item and item of forbids
-	meets  []truth  // of each item and condition: whether it is the success meant
-	input  []truth  // of each condition: whether the run's input is as it says
-	values *values
+	fit    []truth2          // of each item and expectation, what it refers to being unknown
+	ban    []truth2          // of each item and item of forbids
+	meets  []truth           // of each item and condition: whether it is the success meant
+	input  []truth           // of each condition: whether the run's input is as it says
 	run    known             // the run's input
 	refers map[[3]int]truth2 // of items, what they are compared with, and items referred to
 	views  map[viewKey]*view
@@ -205,7 +233,7 @@ type truth2 struct{ attempt, whole truth }
 // against compares one item with one expectation, the order aside. source is
 // what it refers to, as far as that is known.
 func (j *judgement) against(it *item, e *Expectation, source known) truth2 {
-	if it.act.action != e.Action || e.Resource != "" && it.act.resource != e.Resource {
+	if it.act.action != e.Action || e.Resource != "" && it.act.resource != e.Resource || !e.looksAt(it) {
 		return truth2{}
 	}
 	r := &references{input: j.run, output: source}
@@ -238,7 +266,7 @@ func (j *judgement) against(it *item, e *Expectation, source known) truth2 {
 }
 
 func (j *judgement) inputOf(it *item) known {
-	v, ok := j.values.of(&it.act.input)
+	v, ok := it.site.values.of(&it.act.input)
 	if ok || it.act.auth == nil {
 		return known{v: v, ok: ok}
 	}
@@ -253,7 +281,7 @@ func (j *judgement) outputOf(it *item) known {
 	case it.out.output == nil:
 		return known{ok: true}
 	}
-	v, ok := j.values.of(it.out.output)
+	v, ok := it.site.values.of(it.out.output)
 	if ok {
 		return known{v: v, ok: true}
 	}

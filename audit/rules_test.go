@@ -25,6 +25,7 @@ type scene struct {
 	*audittest.World
 	run   *audittest.Run
 	claim evidence.Placed
+	given []byte // the bundle about what the run continues
 }
 
 // withheldBundle is what an acceptance commits to, in worlds that do not look at it.
@@ -41,11 +42,13 @@ func play(t testing.TB, mutate func(rec *evidence.Record)) *scene {
 		Scope:   []evidence.ScopeEntry{{Action: "lookup", Resource: "*"}, {Action: "refund", Resource: "order/*"}, {Action: "send_email", Resource: "*"}},
 		Expires: w.Clock + 3_600_000, HeadMaxAge: 60,
 	})
+	size := len(w.Placed)
+	s.given = w.Bundle(audittest.Bundling{Header: bundle.OfferHeader(w.Origin, offer.ID), Indexes: w.RunIndexes(giver.ID)})
 	giver.Close(evidence.Completed)
 	id := evidence.RunID("run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11")
 	accepted := w.Append(&evidence.Record{Actor: audittest.Agent, Body: &evidence.HandoffAccepted{
-		Offer: offer.ID, Origin: w.Origin, Opens: id, Head: evidence.HeadRef{Size: int64(len(w.Placed)), Root: evidence.Digest(w.Root(len(w.Placed)))},
-		Bundle: withheldBundle,
+		Offer: offer.ID, Origin: w.Origin, Opens: id, Head: evidence.HeadRef{Size: int64(size), Root: evidence.Digest(w.Root(size))},
+		Bundle: w.CommitAs(bundle.Media, string(s.given)),
 	}}, audittest.Runtime)
 	r := w.Open(func(rec *evidence.Record, b *evidence.RunOpened) {
 		rec.Run, b.Subject, b.Acceptance = id, "ticket-1", accepted.ID
@@ -98,12 +101,21 @@ func (s *scene) verdict(claim evidence.ID) {
 
 // fold folds the run as its runtime does.
 func (s *scene) fold() *audit.Run {
-	g := audit.NewRegistry(s.Origin, s.Placed[0].ID)
+	o, _, err := audit.VerifyOffer(bytes.NewReader(s.given), s.Trust(), audit.Options{})
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return foldRun(s.run, o)
+}
+
+// foldRun folds a run, to which all acceptances of its ledger hand o.
+func foldRun(run *audittest.Run, o *audit.Offer) *audit.Run {
+	g := audit.NewRegistry(run.Origin, run.Placed[0].ID)
 	r := audit.NewRun(g)
-	for _, p := range s.Placed {
+	for _, p := range run.Placed {
 		u, err := evidence.Parse(p.Entry)
 		if err != nil {
-			s.T.Fatal(err)
+			run.T.Fatal(err)
 		}
 		rec, by, err := g.Check(p.Index, u)
 		if err != nil {
@@ -112,8 +124,11 @@ func (s *scene) fold() *audit.Run {
 		if rec.Kind.Place() == evidence.Registry {
 			_ = g.Apply(p.Index, p.ID, rec)
 		}
-		if rec.Run == s.run.ID {
+		if rec.Run == run.ID {
 			r.Apply(p.Index, p.ID, rec, by)
+		}
+		if b, ok := rec.Body.(*evidence.HandoffAccepted); ok {
+			r.Hand(p.ID, b, o)
 		}
 	}
 	return r

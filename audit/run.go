@@ -33,8 +33,10 @@ type Run struct {
 	points   int64         // sequence of the last checkpoint
 	lastPt   *evidence.Checkpoint
 	handoff  *handoffState
-	found    []Finding // kept back by an Auditor that does not know yet whether they matter
-	brief    *brief    // nil: nothing is forgotten
+	takes    []take                  // handoffs that the line takes up, and may take up
+	handed   map[evidence.ID]*handed // by acceptance: what for the run was accepted
+	found    []Finding               // kept back by an Auditor that does not know yet whether they matter
+	brief    *brief                  // nil: nothing is forgotten
 }
 
 type attemptOf struct {
@@ -92,6 +94,9 @@ func (r *Run) Apply(index uint64, id evidence.ID, rec *evidence.Record, by Signe
 		return append(found, r.besideLine(p, rec, by)...)
 	}
 	found = append(found, r.cite(p, rec)...)
+	if r.brief == nil {
+		r.takesUp(p, rec.Body)
+	}
 	switch b := rec.Body.(type) {
 	case *evidence.RunOpened:
 		r.open(p, rec, b, by)

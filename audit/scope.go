@@ -11,7 +11,18 @@ import (
 // continues none.
 type handoffState struct {
 	acceptance evidence.ID
-	offer      *offerRecord // nil: it stands in another ledger, or was left out
+	// held is what it was offered so far: one of them has to permit an action.
+	// None: the offer stands in another ledger, or was left out.
+	held []*offerRecord
+}
+
+// scope is what the run was offered, all together.
+func (h *handoffState) scope() []evidence.ScopeEntry {
+	var all []evidence.ScopeEntry
+	for _, o := range h.held {
+		all = append(all, o.body.Scope...)
+	}
+	return all
 }
 
 // offerRecord is an offer that the audit has seen.
@@ -63,10 +74,10 @@ func covered(s evidence.ScopeEntry, outer []evidence.ScopeEntry) bool {
 
 // authorizes holds an allowed action to the scope of the handoff.
 func (h *handoffState) authorizes(p place, b *evidence.Authorization) []Finding {
-	if h == nil || h.offer == nil || Within(h.offer.body.Scope, b.Action, b.Resource) {
+	if h == nil || len(h.held) == 0 || Within(h.scope(), b.Action, b.Resource) {
 		return nil
 	}
-	return []Finding{p.broken(RuleHandoff, ReasonOutOfScope, "an action inside the scope of the offer", "%s on %q", b.Action, b.Resource).and(h.offer.id, h.offer.index)}
+	return []Finding{p.broken(RuleHandoff, ReasonOutOfScope, "an action inside the scope of the offer", "%s on %q", b.Action, b.Resource).and(h.held[0].id, h.held[0].index)}
 }
 
 // offers holds an offer of a run that itself continues a handoff to what that
@@ -78,8 +89,8 @@ func (h *handoffState) offers(p place, b *evidence.HandoffOffered) []Finding {
 	if b.Parent != h.acceptance {
 		return []Finding{p.broken(RuleHandoff, ReasonWidened, fmt.Sprintf("parent to name the acceptance %s that the run continues", h.acceptance), "%s", b.Parent)}
 	}
-	if h.offer != nil && !Narrower(b.Scope, h.offer.body.Scope) {
-		return []Finding{p.broken(RuleHandoff, ReasonWidened, "a scope within that of the offer that the run continues", "a wider one").and(h.offer.id, h.offer.index)}
+	if len(h.held) > 0 && !Narrower(b.Scope, h.scope()) {
+		return []Finding{p.broken(RuleHandoff, ReasonWidened, "a scope within that of the offer that the run continues", "a wider one").and(h.held[0].id, h.held[0].index)}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"ledgerd/audit"
@@ -40,6 +41,73 @@ type part struct {
 	decide []evidence.ID
 	hidden map[evidence.Digest]bool // withheld from the auditor
 	atEnd  bool                     // the run as such is asked about, not a claim
+	others *[]*audittest.World      // of those who handed something over
+}
+
+// giver opens a run of another ledger.
+func (p *part) giver(name string) *part {
+	w := audittest.Named(p.T, p.Origin+"-"+name)
+	*p.others = append(*p.others, w)
+	return &part{Run: w.Open(nil), hidden: make(map[evidence.Digest]bool), others: p.others}
+}
+
+// A hand is what a part hands over: the bundle about its offer.
+type hand struct {
+	from   *audittest.World
+	offer  evidence.Placed
+	size   int
+	bundle []byte
+}
+
+// give offers all that the part did to another, on some of its records.
+func (p *part) give(to *part, on ...evidence.Placed) *hand {
+	p.T.Helper()
+	b := &evidence.HandoffOffered{
+		To:   evidence.Recipient{Origin: to.Origin, Actor: audittest.Agent, Key: to.Key(audittest.Runtime).Public().Thumbprint()},
+		Task: "complaint", Scope: []evidence.ScopeEntry{{Action: "refund", Resource: "*"}, {Action: "search", Resource: "*"}, {Action: "test", Resource: "*"}},
+		Expires: p.Clock + 3_600_000, HeadMaxAge: 60, Parent: p.Body.Acceptance,
+	}
+	for _, r := range on {
+		b.Evidence = append(b.Evidence, r.ID)
+	}
+	h := &hand{from: p.World, offer: p.Line(b)}
+	h.size = len(p.Placed)
+	h.bundle = p.Bundle(audittest.Bundling{Header: bundle.OfferHeader(p.Origin, h.offer.ID), Indexes: p.RunIndexes(p.ID), Withhold: p.hidden})
+	return h
+}
+
+// accept records an acceptance for a run.
+func (p *part) accept(h *hand, opens evidence.RunID) evidence.Placed {
+	p.T.Helper()
+	return p.Append(&evidence.Record{Actor: audittest.Agent, Body: &evidence.HandoffAccepted{
+		Offer: h.offer.ID, Origin: h.from.Origin, Opens: opens, Bundle: p.CommitAs(bundle.Media, string(h.bundle)),
+		Head: evidence.HeadRef{Size: int64(h.size), Root: evidence.Digest(h.from.Root(h.size))},
+	}}, audittest.Runtime)
+}
+
+// take has the run take up what was handed over. It returns the acceptance.
+func (p *part) take(h *hand) evidence.Placed { return p.cite(p.accept(h, p.ID)) }
+
+// cite lays a record before the agent.
+func (p *part) cite(source evidence.Placed) evidence.Placed {
+	p.Line(&evidence.Context{Sources: []evidence.ContextSource{{Name: "handoff", Content: p.CommitAs("text/plain", ""), Evidence: source.ID}}})
+	return source
+}
+
+// continues opens another run in place of the part's: the one that continues h.
+func (p *part) continues(h *hand) evidence.Placed {
+	var accepted evidence.Placed
+	contract := p.Body.Contract
+	p.Run = p.Open(func(rec *evidence.Record, b *evidence.RunOpened) {
+		accepted = p.accept(h, rec.Run)
+		b.Acceptance, b.Contract = accepted.ID, contract
+	})
+	return accepted
+}
+
+// hides withholds what an acceptance commits to.
+func (p *part) hides(accepted evidence.Placed) {
+	p.withhold(accepted.Record.Body.(*evidence.HandoffAccepted).Bundle)
 }
 
 // a writes an authorization, x an attempt at it.
@@ -136,6 +204,14 @@ const (
 	confirmed  = `{"contract":"v1","task":"complaint","weakest_source":"confirmed","expects":[{"action":"refund"}]}`
 	order7     = `{"contract":"v1","task":"complaint","expects":[{"action":"refund","input_has":{"order":7}}]}`
 	paidID     = `{"contract":"v1","task":"complaint","expects":[{"action":"refund","output_has":{"paid":true}}]}`
+	emailed    = `{"contract":"v1","task":"complaint","expects":[{"action":"send_email"}]}`
+	givenEmail = `{"contract":"v1","task":"complaint","expects":[{"action":"send_email","runs":"given","input_has":{"to":"mia"}}]}`
+	bothEmails = `{"contract":"v1","task":"complaint","expects":[{"action":"send_email","runs":"all","times":2}],"only":["send_email"]}`
+	twoParts   = `{"contract":"v1","task":"complaint","expects":[{"action":"search","runs":"given","input":{"part":1}},{"action":"search","runs":"given","input":{"part":2}}]}`
+
+	testedThere      = `{"contract":"v1","task":"complaint","expects":[{"action":"test","runs":"given","after_last":["edit"]}]}`
+	refundAfterGiven = `{"contract":"v1","task":"complaint","expects":[{"action":"lookup","runs":"given"},{"action":"refund","after":["lookup"]}]}`
+
 	neverWipe  = `{"contract":"v1","task":"complaint","forbids":[{"action":"wipe"}]}`
 	neverAll   = `{"contract":"v1","task":"complaint","forbids":[{"action":"wipe","input_has":{"all":true}}]}`
 	inOrder    = `{"contract":"v1","task":"complaint","expects":[{"action":"refund"},{"action":"send_email","after":["refund"]}]}`
@@ -635,6 +711,192 @@ var cells = []cell{
 		p.Line(&evidence.Escalation{Reason: "claimed", To: audittest.Team}, c.ID)
 		return p.closed(c)
 	}, supported, evidence.SourceRuntime, verified},
+
+	// What was handed over.
+	{"given-and-not-asked-for", "the giver sent the email; the contract asks what the run itself did", emailed, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		p.take(g.give(p, g.ok("send_email", `{}`)))
+		return p.contracted()
+	}, unsupported, "", wrong},
+	{"supported-by-the-giver", "what was asked for was done before the work was handed over", givenEmail, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		x := g.gave("send_email", `{"to":"mia"}`, `{"messageId":"m1"}`, nil)
+		p.by(x)
+		p.continues(g.give(p, x))
+		return p.contracted()
+	}, supported, evidence.SourceRuntime, verified},
+	{"supported-by-both", "one by the giver, one by the run itself", bothEmails, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		x := g.ok("send_email", `{}`)
+		p.take(g.give(p, x))
+		p.by(x, p.ok("send_email", `{}`))
+		return p.contracted()
+	}, supported, evidence.SourceRuntime, verified},
+	{"asserted-of-the-giver", "an assertion that looks across the handoff", "", "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		x := g.ok("search", `{"q":"sales"}`)
+		p.by(x)
+		p.take(g.give(p, x))
+		return p.asserts(p.expecting("search", `{"action":"search","runs":"given","input":{"q":"sales"}}`))
+	}, noContract, evidence.SourceRuntime, verified},
+	{"given-by-the-first-of-three", "the support stands two handoffs before", givenEmail, "", func(p *part) *evidence.Placed {
+		first, second := p.giver("first"), p.giver("second")
+		x := first.gave("send_email", `{"to":"mia"}`, `{}`, nil)
+		p.by(x)
+		second.continues(first.give(second, x))
+		p.continues(second.give(p))
+		return p.contracted()
+	}, supported, evidence.SourceRuntime, verified},
+	{"fan-in", "two givers, each did its part", twoParts, "", func(p *part) *evidence.Placed {
+		a, b := p.giver("one"), p.giver("two")
+		x, y := a.ok("search", `{"part":1}`), b.ok("search", `{"part":2}`)
+		p.by(x, y)
+		p.take(a.give(p, x))
+		p.take(b.give(p, y))
+		return p.contracted()
+	}, supported, evidence.SourceRuntime, verified},
+	{"fan-out-and-in", "the run handed out the work, and takes up what came of it", `{"contract":"v1","task":"complaint","expects":[{"action":"plan"},{"action":"search","runs":"given","after":["plan"]}]}`, "", func(p *part) *evidence.Placed {
+		b := p.giver("helper")
+		plan := p.ok("plan", `{}`)
+		b.continues(p.give(b, plan))
+		x := b.ok("search", `{}`)
+		p.by(plan, x)
+		p.take(b.give(p, x))
+		return p.contracted()
+	}, supported, evidence.SourceRuntime, verified},
+	{"one-act-by-two-ways", "the same search, handed over by two who had it from one: it happened once", `{"contract":"v1","task":"complaint","expects":[{"action":"search","runs":"given","times":2}]}`, "", func(p *part) *evidence.Placed {
+		a, b, c := p.giver("a"), p.giver("b"), p.giver("c")
+		x := a.ok("search", `{}`)
+		b.continues(a.give(b, x))
+		c.continues(a.give(c, x))
+		p.take(b.give(p))
+		p.take(c.give(p))
+		return p.contracted()
+	}, unsupported, "", wrong},
+	{"in-order-at-the-giver", "the giver tested after its last edit", testedThere, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		g.ok("edit", `{}`)
+		x := g.ok("test", `{}`)
+		p.by(x)
+		p.take(g.give(p, x))
+		return p.contracted()
+	}, supported, evidence.SourceRuntime, verified},
+	{"order-that-nothing-shows", "one edited and another tested: that the edit came first, no log shows", testedThere, "", func(p *part) *evidence.Placed {
+		a, b := p.giver("one"), p.giver("two")
+		p.take(a.give(p, a.ok("edit", `{}`)))
+		p.take(b.give(p, b.ok("test", `{}`)))
+		return p.contracted()
+	}, unsupported, "", wrong},
+	{"order-that-a-handoff-shows", "one edited and handed over to who tested", testedThere, "", func(p *part) *evidence.Placed {
+		a, b := p.giver("one"), p.giver("two")
+		b.continues(a.give(b, a.ok("edit", `{}`)))
+		x := b.ok("test", `{}`)
+		p.by(x)
+		p.take(b.give(p, x))
+		return p.contracted()
+	}, supported, evidence.SourceRuntime, verified},
+	{"own-work-after-what-was-given", "the refund comes after the lookup that was handed over", refundAfterGiven, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		x := g.ok("lookup", `{}`)
+		p.take(g.give(p, x))
+		p.by(x, p.ok("refund", `{}`))
+		return p.contracted()
+	}, supported, evidence.SourceRuntime, verified},
+	{"own-work-before-what-was-given", "the refund was made before the lookup was taken up", refundAfterGiven, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		x := g.ok("lookup", `{}`)
+		h := g.give(p, x)
+		p.ok("refund", `{}`)
+		p.take(h)
+		return p.contracted()
+	}, unsupported, "", wrong},
+	{"taken-up-after-the-claim", "what the run takes up later supports nothing that it said before", givenEmail, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		h := g.give(p, g.gave("send_email", `{"to":"mia"}`, `{}`, nil))
+		c := p.ClaimContract()
+		p.take(h)
+		return p.closed(c)
+	}, unsupported, "", wrong},
+	{"accepted-for-another-run", "a run may look at what another was given; it is not its own", givenEmail, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		p.cite(p.accept(g.give(p, g.gave("send_email", `{"to":"mia"}`, `{}`, nil)), "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c99"))
+		return p.contracted()
+	}, unsupported, "", wrong},
+	{"forbidden-of-the-giver", "what is forbidden for all was done before the work was handed over", `{"contract":"v1","task":"complaint","forbids":[{"action":"wipe","runs":"all"}]}`, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		x := g.ok("wipe", `{}`)
+		p.by(x)
+		p.take(g.give(p, x))
+		return p.contracted()
+	}, contradicted, "", wrong},
+	{"only-binds-the-run-itself", "the giver refunded, too; only is about this run", refundOnly, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		p.take(g.give(p, g.ok("refund", `{}`)))
+		p.by(p.ok("refund", `{}`))
+		return p.contracted()
+	}, supported, evidence.SourceRuntime, verified},
+	{"withheld-bundle", "what was handed over is not disclosed", givenEmail, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		p.hides(p.take(g.give(p, g.gave("send_email", `{"to":"mia"}`, `{}`, nil))))
+		return p.contracted()
+	}, undisclosed, "", undecidable},
+	{"withheld-bundle-that-nothing-asks-about", "the run did all itself, on grounds that nobody may look at", refundOnce, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		p.hides(p.take(g.give(p, g.ok("search", `{}`))))
+		p.by(p.ok("refund", `{}`))
+		return p.contracted()
+	}, undisclosed, evidence.SourceRuntime, undecidable},
+	{"withheld-input-of-the-giver", "the giver did not disclose what decides", givenEmail, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		a := g.hideInput(g.a("send_email", `{"to":"mia"}`, nil))
+		x := g.x(a, success, nil)
+		p.by(x)
+		p.take(g.give(p, x))
+		return p.contracted()
+	}, undisclosed, "", undecidable},
+	{"doubt-at-the-giver", "nobody knows whether the giver's email went out", givenEmail, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		x := g.x(g.a("send_email", `{"to":"mia"}`, nil), unknown, nil)
+		p.by(x)
+		p.take(g.give(p))
+		return p.contracted()
+	}, inDoubt, "", undecidable},
+	{"the-giver-lied", "the run did all that is asked of it, on the word of one who claimed what was not", refundOnce, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		g.Claim(action("ship"))
+		p.take(g.give(p, g.ok("search", `{}`)))
+		p.by(p.ok("refund", `{}`))
+		return p.contracted()
+	}, unsupported, evidence.SourceRuntime, wrong},
+	{"the-first-of-three-lied", "and all who built on it", refundOnce, "", func(p *part) *evidence.Placed {
+		first, second := p.giver("first"), p.giver("second")
+		first.x(first.a("send_email", `{}`, nil), failure, nil)
+		first.Claim(action("send_email"))
+		second.continues(first.give(second))
+		second.ok("refund", `{}`)
+		second.Claim(action("refund"))
+		p.continues(second.give(p))
+		p.by(p.ok("refund", `{}`))
+		return p.contracted()
+	}, contradicted, evidence.SourceRuntime, wrong},
+	{"offered-on-what-failed", "the giver claimed nothing; what it offered the work on failed", refundOnce, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		p.take(g.give(p, g.x(g.a("search", `{}`, nil), failure, nil)))
+		p.by(p.ok("refund", `{}`))
+		return p.contracted()
+	}, contradicted, evidence.SourceRuntime, wrong},
+	{"offered-on-nothing", "an order, and no claim: whoever took it up rests on nobody's word", refundOnce, "", func(p *part) *evidence.Placed {
+		p.take(p.giver("giver").give(p))
+		p.by(p.ok("refund", `{}`))
+		return p.contracted()
+	}, supported, evidence.SourceRuntime, verified},
+	{"nothing-is-left-of-the-bundle", "what was accepted is no bundle", givenEmail, "", func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		h := g.give(p, g.gave("send_email", `{"to":"mia"}`, `{}`, nil))
+		h.bundle = []byte("Done. The email was sent.")
+		p.take(h)
+		return p.contracted()
+	}, undisclosed, "", wrong},
 }
 
 // verdictVector is a cell as testdata/verdicts/README.md describes it to other
@@ -665,7 +927,8 @@ func (c *cell) played(t testing.TB) *played {
 	// A ledger of its own: two bundles of one ledger would prove that it signed
 	// two histories.
 	w := audittest.Named(t, "ledger.example/"+c.name)
-	p := &part{hidden: make(map[evidence.Digest]bool)}
+	var others []*audittest.World
+	p := &part{hidden: make(map[evidence.Digest]bool), others: &others}
 	if c.contract == "" {
 		p.Run = w.Open(nil)
 	} else {
@@ -677,6 +940,9 @@ func (c *cell) played(t testing.TB) *played {
 	}
 	slices.SortFunc(p.decide, func(a, b evidence.ID) int { return bytes.Compare(a[:], b[:]) })
 	out.trust.Ledgers[0].WeakestSource = c.weakest
+	for _, o := range others {
+		out.trust.Ledgers = append(out.trust.Ledgers, o.Trust().Ledgers...)
+	}
 	out.bundle = w.Bundle(audittest.Bundling{Header: bundle.RunHeader(w.Origin, p.ID), Indexes: w.RunIndexes(p.ID), Withhold: p.hidden})
 	return out
 }
@@ -838,4 +1104,66 @@ func TestVerdictVectors(t *testing.T) {
 			t.Errorf("%d vectors are %s: too few to learn anything from", results[r], r)
 		}
 	}
+}
+
+// TestRestsOn looks closer at what was handed over than the table does.
+func TestRestsOn(t *testing.T) {
+	play := func(name string) *played {
+		i := slices.IndexFunc(cells, func(c cell) bool { return c.name == name })
+		return cells[i].played(t)
+	}
+	t.Run("the claim says that it rests on a lie", func(t *testing.T) {
+		_, _, r := play("the-giver-lied").judged(t)
+		if x := r.Rule(audit.RuleClaim); x.Status != audit.Broken || len(x.Findings) != 1 || !strings.Contains(x.Findings[0].Found, "its giver's claim is unsupported") {
+			t.Errorf("claim %s: %v", x.Status, x.Findings)
+		}
+	})
+	t.Run("an acceptance for another run is a source like any other", func(t *testing.T) {
+		v, _, r := play("accepted-for-another-run").judged(t)
+		if x := r.Rule(audit.RuleHandoff); x.Status != audit.Held || len(v.Given) != 0 {
+			t.Errorf("handoff %s: %v, rests on %v", x.Status, x.Findings, v.Given)
+		}
+	})
+	t.Run("a verdict reached without the bundle", func(t *testing.T) {
+		// It says that it is undisclosed; the bundle is here now, and changes nothing.
+		c := &cell{name: "reached-without-the-bundle", contract: givenEmail, play: func(p *part) *evidence.Placed {
+			g := p.giver("giver")
+			p.take(g.give(p, g.gave("send_email", `{"to":"mia"}`, `{}`, nil)))
+			claim := p.ClaimContract()
+			v, err := audit.Judge(foldRun(p.Run, nil), claim.ID, "", p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.Result != undisclosed {
+				t.Errorf("without the bundle: %s", v.Result)
+			}
+			document, err := v.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Verdict(claim.ID, v.Result, document)
+			return p.closed(claim)
+		}}
+		v, _, r := c.played(t).judged(t)
+		if x := r.Rule(audit.RuleVerdict); x.Status != audit.Held || v.Result != supported {
+			t.Errorf("verdict %s: %v; with it %s", x.Status, x.Findings, v.Result)
+		}
+	})
+	t.Run("a context off the line takes up nothing", func(t *testing.T) {
+		c := &cell{name: "off-the-line", contract: givenEmail, play: func(p *part) *evidence.Placed {
+			g := p.giver("giver")
+			accepted := p.accept(g.give(p, g.gave("send_email", `{"to":"mia"}`, `{}`, nil)), p.ID)
+			p.Register("runtime-02", evidence.RoleRuntime)
+			p.RegisterHosted("other", "runtime-02")
+			p.LineBy(&evidence.Record{Actor: "other", Body: &evidence.Context{
+				Sources: []evidence.ContextSource{{Name: "handoff", Content: p.CommitAs("text/plain", ""), Evidence: accepted.ID}},
+			}}, "runtime-02")
+			p.Last = p.Opened
+			return p.contracted()
+		}}
+		v, _, r := c.played(t).judged(t)
+		if len(v.Given) != 0 || len(r.Given) != 1 || v.Result != unsupported {
+			t.Errorf("rests on %v, %s", v.Given, v.Result)
+		}
+	})
 }

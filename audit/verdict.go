@@ -26,6 +26,7 @@ type Verdict struct {
 	Weakest    evidence.Source // that the trust file lets count; absent: none asked for
 	Contract   *ContractResult // nil: the run has none
 	Assertions []AssertionResult
+	Given      []GivenResult     // what the handoffs are worth that the run took up before, in their order
 	Disclosed  []evidence.Digest // payloads that were looked at, sorted
 	Withheld   []evidence.Digest // and those that should have been; no part of the bytes
 	Bare       []Bare            // statements that are words alone; no part of the bytes
@@ -84,23 +85,28 @@ func rank(r evidence.Result) int {
 	}, r)
 }
 
-// overall: the worst of the claim's assertions; where the run has no contract,
-// never better than no_contract. A claim that asserts nothing is as good as no
-// contract. Without a claim, the contract's.
+// overall: the worst of the claim's assertions and of what was handed over; where the
+// run has no contract, never better than no_contract. A claim that asserts nothing is
+// as good as no contract. Without a claim, the contract's in place of the assertions'.
 func (v *Verdict) overall() evidence.Result {
 	worst := evidence.Supported
-	if v.Claim.IsZero() {
-		if v.Contract == nil {
-			return evidence.NoContract
-		}
-		return v.Contract.Result
-	}
-	if len(v.Assertions) == 0 || v.Contract == nil {
+	if v.Contract == nil || !v.Claim.IsZero() && len(v.Assertions) == 0 {
 		worst = evidence.NoContract
 	}
+	also := func(r evidence.Result) {
+		if rank(r) < rank(worst) {
+			worst = r
+		}
+	}
+	if v.Claim.IsZero() && v.Contract != nil {
+		also(v.Contract.Result)
+	}
 	for _, a := range v.Assertions {
-		if rank(a.Result) < rank(worst) {
-			worst = a.Result
+		also(a.Result)
+	}
+	for _, g := range v.Given {
+		if g.Result != evidence.NoContract { // its giver's word was not asked for
+			also(g.Result)
 		}
 	}
 	return worst
@@ -115,6 +121,7 @@ type verdictWire struct {
 	Trust      trustPart         `json:"trust"`
 	Contract   *contractPart     `json:"contract,omitzero"`
 	Assertions []assertionPart   `json:"assertions,omitempty"`
+	Given      []givenPart       `json:"given,omitempty"`
 	Disclosed  []evidence.Digest `json:"disclosed,omitempty"`
 	Result     evidence.Result   `json:"result"`
 }
@@ -142,6 +149,12 @@ type assertionPart struct {
 	Records   []evidence.ID   `json:"records,omitempty"`
 }
 
+type givenPart struct {
+	Acceptance evidence.ID     `json:"acceptance"`
+	Result     evidence.Result `json:"result"`
+	Records    []evidence.ID   `json:"records,omitempty"`
+}
+
 // Bytes returns the verdict as canonical JSON (RFC 8785): what a verdict record
 // commits to.
 func (v *Verdict) Bytes() ([]byte, error) {
@@ -154,6 +167,9 @@ func (v *Verdict) Bytes() ([]byte, error) {
 	}
 	for _, a := range v.Assertions {
 		w.Assertions = append(w.Assertions, assertionPart{a.Statement, a.Assertion, a.Result, a.Source, a.Records})
+	}
+	for _, g := range v.Given {
+		w.Given = append(w.Given, givenPart{g.Acceptance, g.Result, g.Records})
 	}
 	b, err := json.Marshal(&w)
 	if err != nil {

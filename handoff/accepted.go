@@ -11,7 +11,7 @@ type Accepted struct {
 	id     evidence.ID
 	body   *evidence.HandoffAccepted
 	agent  string
-	offer  *evidence.HandoffOffered
+	offer  *audit.Offer
 	giver  string
 	report *audit.Report
 	work   []byte
@@ -28,7 +28,10 @@ func (a *Accepted) Opens() evidence.RunID { return a.body.Opens }
 func (a *Accepted) Agent() string { return a.agent }
 
 // Offer returns what was accepted. It is not to be changed.
-func (a *Accepted) Offer() *evidence.HandoffOffered { return a.offer }
+func (a *Accepted) Offer() *evidence.HandoffOffered { return a.offer.Body }
+
+// Hand gives the run that it opens what was handed over, for claims to be judged by.
+func (a *Accepted) Hand(r *audit.Run) { r.Hand(a.id, a.body, a.offer) }
 
 // OfferID returns the offer's evidence ID.
 func (a *Accepted) OfferID() evidence.ID { return a.body.Offer }
@@ -41,7 +44,7 @@ func (a *Accepted) Giver() string { return a.giver }
 
 // Permits reports whether the offer's scope permits an action on a resource.
 func (a *Accepted) Permits(action, resource string) bool {
-	return audit.Within(a.offer.Scope, action, resource)
+	return audit.Within(a.offer.Body.Scope, action, resource)
 }
 
 // Artifact returns what was handed over, nil where the offer commits to nothing.
@@ -56,6 +59,6 @@ func (a *Accepted) Report() *audit.Report { return a.report }
 func (v *Verified) accepted(at evidence.Placed) *Accepted {
 	return &Accepted{
 		id: at.ID, body: at.Record.Body.(*evidence.HandoffAccepted), agent: at.Record.Actor,
-		offer: v.offer.Body, giver: v.Giver(), report: v.report, work: v.artifact, note: v.note,
+		offer: v.offer, giver: v.Giver(), report: v.report, work: v.artifact, note: v.note,
 	}
 }

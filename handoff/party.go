@@ -281,6 +281,23 @@ func (p *Party) Load(ctx context.Context, id evidence.ID) (*Accepted, error) {
 	return v.accepted(at), nil
 }
 
+// Taken returns an acceptance that a run's line may have taken up, with what it was
+// given for; nil where the record of that ID is none for this run.
+func (p *Party) Taken(ctx context.Context, run evidence.RunID, id evidence.ID) (*Accepted, error) {
+	at, err := p.Ledger.Get(ctx, id)
+	if errors.Is(err, ledger.ErrNoRecord) {
+		return nil, nil // the evidence of a context may stand elsewhere
+	}
+	if err != nil {
+		return nil, fmt.Errorf("handoff: what %s took up: %w", run, err)
+	}
+	b, ok := at.Record.Body.(*evidence.HandoffAccepted)
+	if !ok || b.Opens != run || !b.Acceptance.IsZero() {
+		return nil, nil
+	}
+	return p.Load(ctx, id)
+}
+
 // Reject records why an offer was not accepted, with the proof where two tree heads
 // cannot both be true, and returns the record's ID.
 func (p *Party) Reject(ctx context.Context, r *Refused) (evidence.ID, error) {

@@ -64,7 +64,7 @@ func Hidden(*evidence.Record, evidence.Commitment) bool { return true }
 // that it is about with the payloads that the vault holds and o does not hide,
 // and the Merkle nodes that connect them with the head.
 //
-// With a run come the acceptance that it continues, and the erasures of its
+// With a run come the acceptances that it takes up, and the erasures of its
 // payloads. With a range come the records, from before it, of the runs that have
 // any in it.
 //
@@ -219,16 +219,21 @@ func (e *export) addRun(id evidence.RunID, end uint64) (n int, err error) {
 	return n, nil
 }
 
-// addOutside adds the acceptance that a record names, and the erasures of its
+// addOutside adds the acceptances that a record takes up, and the erasures of its
 // payloads.
 func (e *export) addOutside(r *evidence.Record) error {
-	if b, ok := r.Body.(*evidence.RunOpened); ok && !b.Acceptance.IsZero() {
-		index, ok, err := e.ledger.indexOf(e.ctx, b.Acceptance)
-		if err != nil {
+	switch b := r.Body.(type) {
+	case *evidence.RunOpened:
+		if err := e.addAcceptance(b.Acceptance, func(*evidence.HandoffAccepted) bool { return true }); err != nil {
 			return err
 		}
-		if ok && index < e.size {
-			e.add(index)
+	case *evidence.Context:
+		for i := range b.Sources {
+			// What else it names as evidence is none of the run's.
+			ours := func(b *evidence.HandoffAccepted) bool { return b.Opens == r.Run && b.Acceptance.IsZero() }
+			if err := e.addAcceptance(b.Sources[i].Evidence, ours); err != nil {
+				return err
+			}
 		}
 	}
 	for _, c := range r.Commitments() {
@@ -238,6 +243,25 @@ func (e *export) addOutside(r *evidence.Record) error {
 		case err != nil && !errors.Is(err, ErrNoPayload):
 			return err
 		}
+	}
+	return nil
+}
+
+// addAcceptance adds the record of that ID where it is such an acceptance.
+func (e *export) addAcceptance(id evidence.ID, is func(*evidence.HandoffAccepted) bool) error {
+	if id.IsZero() {
+		return nil
+	}
+	index, ok, err := e.ledger.indexOf(e.ctx, id)
+	if err != nil || !ok || index >= e.size {
+		return err
+	}
+	p, err := e.ledger.At(e.ctx, index)
+	if err != nil {
+		return err
+	}
+	if b, ok := p.Record.Body.(*evidence.HandoffAccepted); ok && is(b) {
+		e.add(index)
 	}
 	return nil
 }

@@ -15,8 +15,45 @@ import (
 	"ledgerd/ledger"
 )
 
-// Evidenced is what a claim can rest on: a step's result.
+// Evidenced is what a claim can rest on: a step's result, or [Given].
 type Evidenced interface{ evidenced() *Result }
+
+// Given is an action that was done before the work was handed over, by whoever did it:
+// in one of the runs on which this one rests ([Continues], [Run.Take]).
+type Given struct {
+	Action, Resource string // Resource "": any
+}
+
+func (Given) evidenced() *Result { return nil }
+
+// givens returns those of the results that are of other runs.
+func givens(results []Evidenced) []Given {
+	var list []Given
+	for _, e := range results {
+		if g, ok := e.(Given); ok && !slices.Contains(list, g) {
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
+// rests reports whether a recorded claim rests on the same.
+func rests(b *evidence.Claim, results []Evidenced) bool {
+	s := &b.Statements[0]
+	own, given := namesOf(results), givens(results)
+	if !slices.Equal(s.Steps, own) || len(s.Assertions) < len(own)+len(given) {
+		return false
+	}
+	for i, a := range s.Assertions[len(own):] {
+		switch {
+		case i < len(given) && (Given{a.Action, a.Resource} != given[i]):
+			return false
+		case i >= len(given) && a.Kind != evidence.AssertContract:
+			return false
+		}
+	}
+	return true
+}
 
 func (r *Result) evidenced() *Result { return r }
 
@@ -108,6 +145,17 @@ func (r *Run) say(ctx context.Context, text string, results []Evidenced) (*Claim
 	claimed := distinct(results)
 	if st.Assertions, err = r.assertions(ctx, claimed, &payloads); err != nil {
 		return nil, err
+	}
+	for _, g := range givens(results) {
+		doc, err := marshal(&expectation{Action: g.Action, Resource: g.Resource, Runs: audit.RunsGiven, Times: 1})
+		if err != nil {
+			return nil, err
+		}
+		expect, err := r.rt.sealInto(&payloads)(mediaJSON, doc)
+		if err != nil {
+			return nil, err
+		}
+		st.Assertions = append(st.Assertions, evidence.Assertion{Kind: evidence.AssertAction, Action: g.Action, Resource: g.Resource, Expect: expect})
 	}
 	for _, res := range claimed {
 		if !res.Execution.IsZero() {
@@ -220,6 +268,7 @@ func (r *Run) assertions(ctx context.Context, claimed []*Result, payloads *[]evi
 // expectation is an item of a contract's expects, as far as a claim needs it.
 type expectation struct {
 	Action   string         `json:"action"`
+	Runs     audit.Runs     `json:"runs,omitzero"`
 	Resource string         `json:"resource,omitzero"`
 	Input    jsontext.Value `json:"input,omitzero"`
 	Times    int            `json:"times"`
@@ -228,7 +277,7 @@ type expectation struct {
 // replayClaim returns a recorded claim if it says the same; nil if it says
 // something else, and the program goes on from there.
 func (r *Run) replayClaim(ctx context.Context, id evidence.ID, body *evidence.Claim, text string, results []Evidenced) (*Claim, error) {
-	if !slices.Equal(body.Statements[0].Steps, namesOf(results)) {
+	if !rests(body, results) {
 		return nil, nil // the same words, resting on something else
 	}
 	said, err := r.rt.cfg.Ledger.ReadPayload(ctx, body.Statements[0].Text.Commit)
@@ -290,6 +339,11 @@ func (v *Verdict) explain(judged *audit.Verdict) {
 	}
 	if c := judged.Contract; len(judged.Assertions) == 0 && c != nil && c.Result != evidence.Supported && c.Why != "" {
 		v.why = append(v.why, c.Why)
+	}
+	for _, g := range judged.Given {
+		if g.Result != evidence.Supported && g.Result != evidence.NoContract {
+			v.why = append(v.why, "it rests on what was handed over: "+g.Why)
+		}
 	}
 	if judged.Contract == nil {
 		v.notes = append(v.notes, "the run has no contract: nobody said what had to happen")

@@ -211,6 +211,9 @@ type Source struct {
 // the decisions that are made from it. A program that is run again from the top
 // records its context again: what it saw the second time is evidence, too. Where
 // the run is closed nothing is recorded, and the ID is zero.
+//
+// A source whose evidence is a handoff accepted for this run takes that up
+// ([Run.Take]).
 func (r *Run) Context(ctx context.Context, sources ...Source) (evidence.ID, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -219,6 +222,7 @@ func (r *Run) Context(ctx context.Context, sources ...Source) (evidence.ID, erro
 	}
 	body := &evidence.Context{}
 	var payloads []evidence.Payload
+	var named []evidence.ID
 	for _, s := range sources {
 		media := s.Media
 		if media == "" {
@@ -229,10 +233,18 @@ func (r *Run) Context(ctx context.Context, sources ...Source) (evidence.ID, erro
 			return evidence.ID{}, err
 		}
 		payloads = append(payloads, *p)
+		if !s.Evidence.IsZero() {
+			named = append(named, s.Evidence)
+		}
 		body.Sources = append(body.Sources, evidence.ContextSource{Name: s.Name, Content: p.Commitment(), Evidence: s.Evidence})
 	}
 	ctx, span := r.recordSpan(ctx, "context")
 	placed, err := r.write(ctx, draft{body: body, actor: r.agent, payloads: payloads})
+	if err == nil {
+		if err = r.takesUp(ctx, named); err != nil {
+			r.lost = err // who reads the run again knows what it rests on
+		}
+	}
 	span.done(err)
 	return placed.ID, err
 }

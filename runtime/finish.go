@@ -101,7 +101,7 @@ func (r *Run) judged(ctx context.Context, claim evidence.ID) (*audit.Verdict, er
 func (r *Run) saidBefore(ctx context.Context, text string, results []Evidenced) (evidence.ID, error) {
 	for _, id := range slices.Backward(r.state.Said()) {
 		b := r.state.Claim(id)
-		if len(b.Statements) != 1 || !slices.Equal(b.Statements[0].Steps, namesOf(results)) {
+		if len(b.Statements) != 1 || !rests(b, results) {
 			continue
 		}
 		said, err := r.rt.cfg.Ledger.ReadPayload(ctx, b.Statements[0].Text.Commit)

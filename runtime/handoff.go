@@ -20,41 +20,120 @@ const ScopePolicy = "handoff-scope"
 
 // Continues opens the run that continues a handoff: the one that its acceptance
 // opens, whose key is the run's. Whatever the policies say, nothing is permitted in
-// it that the handoff's scope does not permit, nor in its children.
+// it that the handoff's scope does not permit, or that of another which it took up
+// ([Run.Take]), nor in its children.
 func Continues(a *handoff.Accepted) Option { return func(o *openOptions) { o.accepted = a } }
 
 // Accepted returns the handoff that the run continues; nil: none.
 func (r *Run) Accepted() *handoff.Accepted { return r.accepted }
 
-// continues finds what the run continues, if it was opened to continue something.
-// r.mu is held.
+// Taken returns the handoffs that the run took up, the one that it continues first.
+func (r *Run) Taken() []*handoff.Accepted {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.taken)
+}
+
+// continues finds what the run continues and took up before. r.mu is held.
 func (r *Run) continues(ctx context.Context, o *openOptions) error {
-	id := r.body.Acceptance
-	switch {
-	case id.IsZero():
+	r.accepted, r.taken = nil, nil
+	if err := r.takesUp(ctx, r.state.Run().Takes()); err != nil {
+		return err
+	}
+	if id := r.body.Acceptance; !id.IsZero() && r.accepted == nil {
+		if o.accepted == nil {
+			return r.fail(RunChanged, "it continues the handoff accepted by %s: open it with runtime.Continues, or give the runtime its party to handoffs", id)
+		}
+		r.took(o.accepted)
+	}
+	return nil
+}
+
+// takesUp notes those of the records that are handoffs accepted for the run. r.mu is
+// held.
+func (r *Run) takesUp(ctx context.Context, ids []evidence.ID) error {
+	if r.rt.cfg.Handoffs == nil {
 		return nil
-	case o.accepted != nil:
-		r.accepted = o.accepted
-		return nil
-	case r.rt.cfg.Handoffs == nil:
-		return r.fail(RunChanged, "it continues the handoff accepted by %s: open it with runtime.Continues, or give the runtime its party to handoffs", id)
 	}
 	party := *r.rt.cfg.Handoffs
 	party.Agent = r.agent
-	var err error
-	r.accepted, err = party.Load(ctx, id)
-	return err
+	for _, id := range ids {
+		a, err := party.Taken(ctx, r.id, id)
+		if err != nil {
+			return err
+		}
+		if a != nil {
+			r.took(a)
+		}
+	}
+	return nil
+}
+
+// took notes a handoff that the run took up. r.mu is held.
+func (r *Run) took(a *handoff.Accepted) {
+	if slices.ContainsFunc(r.taken, func(o *handoff.Accepted) bool { return o.ID() == a.ID() }) {
+		return
+	}
+	a.Hand(r.state.Run())
+	r.taken = append(r.taken, a)
+	if a.ID() == r.body.Acceptance {
+		r.accepted = a
+	}
+}
+
+// Take has the run take up a handoff that was accepted for it, besides the one that
+// it continues, if it does: an agent that handed out work takes up what comes back,
+// and one that was given work by several takes up what each of them gave. From then on
+// the run's claims rest on it, too. What it may do is what one of the handoffs
+// permits, if it was opened to continue one; else what it might before.
+//
+// It is a context on the line, whose source is the artifact and names the acceptance;
+// its ID is returned. Taken up again it is the same. The runtime needs its party to
+// handoffs for it ([Config.Handoffs]).
+func (r *Run) Take(ctx context.Context, a *handoff.Accepted) (evidence.ID, error) {
+	switch {
+	case r.rt.cfg.Handoffs == nil:
+		return evidence.ID{}, errors.New("runtime: want a party to handoffs in the configuration: without, the run could not be resumed")
+	case a == nil || a.Opens() != r.id || a.Agent() != r.agent:
+		return evidence.ID{}, fmt.Errorf("run %q: want a handoff that %s accepted for %s", r.key, r.agent, r.id)
+	}
+	r.mu.Lock()
+	id := r.state.Run().TakenBy(a.ID())
+	r.mu.Unlock()
+	if !id.IsZero() {
+		return id, nil
+	}
+	s := Source{Name: a.Giver(), Data: a.Artifact(), Evidence: a.ID()}
+	if c := a.Offer().Artifact; c != nil {
+		s.Media = c.Media
+	}
+	return r.Context(ctx, s)
+}
+
+// permits reports whether what a run was given permits an action: one that continues
+// no handoff needs nobody's.
+func (r *Run) permits(action, resource string) bool {
+	return r.accepted == nil || slices.ContainsFunc(r.taken, func(a *handoff.Accepted) bool { return a.Permits(action, resource) })
 }
 
 // outOfScope returns the handoff whose scope does not permit an action; nil: there
 // is none.
 func (r *Run) outOfScope(action, resource string) *handoff.Accepted {
 	for ; r != nil; r = r.parent {
-		if r.accepted != nil && !r.accepted.Permits(action, resource) {
+		if !r.permits(action, resource) {
 			return r.accepted
 		}
 	}
 	return nil
+}
+
+// wider reports whether a scope is wider than what the run was given.
+func (r *Run) wider(scope []evidence.ScopeEntry) bool {
+	var given []evidence.ScopeEntry
+	for _, a := range r.taken {
+		given = append(given, a.Offer().Scope...)
+	}
+	return r.accepted != nil && !audit.Narrower(scope, given)
 }
 
 func acceptanceOf(a *handoff.Accepted) evidence.ID {
@@ -97,7 +176,7 @@ func (r *Run) Offer(ctx context.Context, o Offering) (evidence.ID, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for p := r; p != nil; p = p.parent {
-		if p.accepted != nil && !audit.Narrower(o.Scope, p.accepted.Offer().Scope) {
+		if p.wider(o.Scope) {
 			return evidence.ID{}, &handoff.Refused{
 				Reason: handoff.Scope, Origin: p.accepted.Origin(), Offer: p.accepted.OfferID(),
 				Expected: "a scope within that of the handoff which the run continues", Found: "a wider one",

@@ -54,6 +54,9 @@ func (r *Run) load(ctx context.Context) error {
 			return fmt.Errorf("run %q: read its records: %w", r.key, got.end)
 		}
 	}
+	for _, a := range r.taken {
+		a.Hand(r.state.Run())
+	}
 	return nil
 }
 

@@ -25,10 +25,11 @@ type Run struct {
 	rt       *Runtime
 	id       evidence.RunID
 	key      string
-	agent    string            // who acts
-	holder   string            // of the lease
-	parent   *Run              // whose budget this one spends, too; nil: none
-	accepted *handoff.Accepted // what the run continues; nil: nothing
+	agent    string              // who acts
+	holder   string              // of the lease
+	parent   *Run                // whose budget this one spends, too; nil: none
+	accepted *handoff.Accepted   // what the run continues; nil: nothing
+	taken    []*handoff.Accepted // what it took up, that among it
 
 	span  *span             // from Open to Close; nil: nothing is traced
 	outer trace.SpanContext // that of who called Open

@@ -140,6 +140,10 @@ func claim(j audit.Judged) report.Claim {
 	if v.Claim.IsZero() && v.Contract != nil {
 		decisions = append(decisions, v.Contract.Decision)
 	}
+	for _, g := range v.Given {
+		decisions = append(decisions, audit.Decision{Result: g.Result, Why: "what was handed to it: " + g.Why})
+		out.RestsOn = append(out.RestsOn, report.Ground{Acceptance: g.Acceptance.String(), Result: string(g.Result), Why: g.Why})
+	}
 	var weakest evidence.Source
 	for _, d := range decisions {
 		if d.Result == v.Result && out.Why == "" {

@@ -1,7 +1,7 @@
 // Every rule over a receipt or a bundle (docs/rules.md).
 import { sha256 } from './encoding.mjs';
 import { parse, Refused } from './ijson.mjs';
-import { judge } from './judge.mjs';
+import { judge, standing } from './judge.mjs';
 import { notIncluded, parseBundle } from './files.mjs';
 import { parseEntry, verify } from './record.mjs';
 import { Registry } from './registry.mjs';
@@ -94,7 +94,7 @@ export function auditBundle(bundle, ledgers, asked = {}, depth = 0) {
   verdicts(runs, payloads, ledger, bundle.about, report);
   report.notEnforced = runs.notEnforced;
   about(bundle, runs, records, payloads, asked, report);
-  report.records = records;
+  Object.assign(report, { records, runs, payloads, target: records.find((r) => r.id === bundle.about.record) });
   return report;
 }
 
@@ -115,11 +115,25 @@ function given(r, bytes, ledgers, runs, report, depth) {
   const of = auditBundle(inner, ledgers, {}, depth);
   const record = of.records?.find((x) => x.id === about);
   if (record && acceptance === undefined && inner.origin === origin) runs.byID.set(offer, record);
+  const handed = inner.about.kind === 'offer' && of.target?.kind === 'handoff.offered' && of.runs.runs.has(of.target.run)
+    ? { offer: of.target, run: of.runs.runs.get(of.target.run), records: of.records, payloads: of.payloads } : undefined;
+  if (handed && acceptance === undefined && of.target.id === offer && inner.origin === origin) runs.given.set(r.id, handed);
   if (!ask(inner.origin === origin && inner.about.record === about, 'a bundle about something else')) return;
   if (!ask(of.outcome() !== 1, of.findings.find((f) => f.status === 'broken')?.found)) return;
   if (of.head && !ask(Number(of.head.size) === head.size && of.head.root.toString('base64url') === head.root, 'another tree head')) return;
-  if (of.outcome() === 2) report.undecidable('handoff', 'given', r);
-  else if (ask(record?.kind === (acceptance === undefined ? 'handoff.offered' : 'handoff.accepted'), record?.kind) && acceptance !== undefined) {
+  if (of.outcome() === 2) {
+    report.undecidable('handoff', 'given', r);
+    return;
+  }
+  for (const id of handed?.offer.body.evidence ?? []) {
+    const result = standing(handed, id, ledgers.get(inner.origin).weakest);
+    if (!ask(!broken.includes(result), result)) return;
+    if (result === 'in_doubt' || result === 'undisclosed') {
+      report.undecidable('handoff', 'given', r, id);
+      return;
+    }
+  }
+  if (ask(record?.kind === (acceptance === undefined ? 'handoff.offered' : 'handoff.accepted'), record?.kind) && acceptance !== undefined) {
     ask(record.body.offer === offer && record.body.opens === opens, 'another acceptance');
   }
 }
@@ -194,10 +208,11 @@ function verdicts(runs, payloads, ledger, about, report) {
     const { weakest } = ledger;
     const claims = [...run.line, ...[...run.beside.values()].filter((b) => b.countsFrom !== undefined)].filter((r) => r.kind === 'claim');
     for (const claim of claims) {
-      const { assertions, document } = judge({ run, claim, before: claim.index, weakest, payloads });
+      const { assertions, given, document } = judge({ run, claim, before: claim.index, weakest, payloads });
       report.verdicts.set(claim.id, document);
       if (assertions.length === 0) report.undecidable('claim', 'no_contract', claim);
       for (const a of assertions) answer('claim', a.result, claim);
+      for (const g of given) if (g.result !== 'no_contract') answer('claim', g.result, claim);
     }
     if (run.opened.body.contract) {
       if (run.closed) {
@@ -226,6 +241,7 @@ function recomputed(v, run, claims, payloads, report) {
   const claim = claims.find((c) => c.id === v.body.claim);
   const inputs = new Map();
   for (const commit of Array.isArray(said.disclosed) ? said.disclosed : []) {
+    if ([...run.handed.values()].some((h) => h.bundle === commit && h.offer)) continue;
     if (!payloads.has(commit)) {
       report.undecidable('verdict', 'withheld', v, commit);
       return;
@@ -233,7 +249,7 @@ function recomputed(v, run, claims, payloads, report) {
     inputs.set(commit, payloads.get(commit));
   }
   if (!report.ask('verdict', v.body.claim === undefined || (claim && claim.index < v.index), 'other_bytes', v)) return;
-  const own = judge({ run, claim, before: (claim ?? v).index, weakest: said.trust?.weakest_source, payloads: inputs });
+  const own = judge({ run, claim, before: (claim ?? v).index, weakest: said.trust?.weakest_source, payloads: inputs, only: new Set(said.disclosed) });
   report.ask('verdict', own.document === document.toString() && said.result === v.body.result && said.claim === v.body.claim, 'other_bytes', v, own.document);
 }
 

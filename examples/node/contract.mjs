@@ -13,12 +13,13 @@ const conditions = ['when', 'unless'];
 
 /** action, resource, input and output of an item. uses.outputs: it may refer to the outputs of others. */
 function whatever(m, where, uses) {
-  const found = { action: optional(identifier, m.action, `${where}/action`), uses };
+  const found = { action: optional(identifier, m.action, `${where}/action`), runs: optional(text, m.runs, `${where}/runs`), uses };
+  if (found.runs !== undefined && found.runs !== 'given' && found.runs !== 'all') refuse(`${where}/runs: want given or all`);
   if (m.input && m.input_has) refuse(`${where}: input and input_has`);
   if (m.output && m.output_has) refuse(`${where}: output and output_has`);
   if (m.resource && !isMatcher(m.resource)) identifier(m.resource, `${where}/resource`);
   for (const name of payloads) if (m[name]) found[name] = readPattern(m[name], `${where}/${name}`, uses, name === 'resource');
-  found.key = JSON.stringify([found.action, ...payloads.map((name) => keyOf(m[name]))]);
+  found.key = JSON.stringify([found.action, found.runs, ...payloads.map((name) => keyOf(m[name]))]);
   return found;
 }
 
@@ -28,7 +29,7 @@ function condition(node, where, strict, known) {
   const uses = {};
   const found = { strict, uses };
   for (const name of ['input', 'input_has']) if (m[name]) found[name] = readPattern(m[name], `${where}/${name}`, uses);
-  if (m.succeeded) found.succeeded = whatever(members(m.succeeded, `${where}/succeeded`, ['action'], payloads), `${where}/succeeded`, uses);
+  if (m.succeeded) found.succeeded = whatever(members(m.succeeded, `${where}/succeeded`, ['action'], [...payloads, 'runs']), `${where}/succeeded`, uses);
   found.key = JSON.stringify([strict, keyOf(m.input), keyOf(m.input_has), found.succeeded?.key]);
   const same = known.find((k) => k.key === found.key);
   if (same) return same;
@@ -78,12 +79,12 @@ export function parseContract(bytes) {
   const weakest = m.weakest_source ? text(m.weakest_source, '/weakest_source') : 'runtime';
   if (!sourceOrder.includes(weakest)) refuse('/weakest_source');
   const known = [];
-  const expects = items(m.expects, '/expects', [...payloads, ...conditions, 'times', 'as', 'after', 'after_last'], known);
-  const forbids = items(m.forbids, '/forbids', [...payloads, ...conditions], known);
+  const expects = items(m.expects, '/expects', [...payloads, ...conditions, 'runs', 'times', 'as', 'after', 'after_last'], known);
+  const forbids = items(m.forbids, '/forbids', [...payloads, ...conditions, 'runs'], known);
   const only = (optional(list, m.only, '/only') ?? []).map((n) => identifier(n, '/only'));
   if (new Set(only).size < only.length) refuse('/only: an action twice');
   if (only.length > 1000 || expects.reduce((n, e) => n + (e.most === Infinity ? e.least : e.most), 0) > 10000) refuse('contract: too many');
-  for (const e of expects) if (e.most !== Infinity && e.most !== e.least && !only.includes(e.action)) refuse(`times: most of ${e.action}, which is not in only`);
+  for (const e of expects) if (e.most !== Infinity && e.most !== e.least && (e.runs || !only.includes(e.action))) refuse(`times: most of ${e.action}, which is not in only`);
   const names = expects.flatMap((e) => e.as ?? []);
   if (new Set(names).size < names.length) refuse('as: a name twice');
   for (const e of [...expects, ...forbids]) if (e.uses.of !== undefined && !names.includes(e.uses.of)) refuse(`$of: no item is called ${e.uses.of}`);

@@ -15,12 +15,21 @@ const sorted = (ids) => [...new Set(ids)].sort(byBytes);
 
 /**
  * judges a claim of a run, or the run as such, by what stands before an index.
- * payloads is a Map from commitment to bytes. Returns the verdict document's
- * members, and the assertions' and contract's results.
+ * payloads is a Map from commitment to bytes; only are the bundles that count, of
+ * those that were handed over. Returns the verdict document's members, and the
+ * assertions' and contract's results.
  */
-export function judge({ run, claim, before, weakest, payloads }) {
-  const items = collect(run, before);
+export function judge({ run, claim, before, weakest, payloads, only }) {
   const used = new Set();
+  const root = { run, payloads, before, known: [] };
+  const opens = (g) => {
+    const ok = g.offer !== undefined && (only === undefined || only.has(g.bundle));
+    if (ok) used.add(g.bundle);
+    return ok;
+  };
+  const own = collect(run, before, root);
+  let elsewhere;
+  const across = () => (elsewhere ??= survey(root, opens));
   const see = (commitment) => {
     if (!commitment) return undefined;
     if (payloads.has(commitment.commit)) used.add(commitment.commit);
@@ -28,7 +37,7 @@ export function judge({ run, claim, before, weakest, payloads }) {
   };
   const reference = run.opened.body.contract?.document;
   const contract = readContract(reference, see);
-  const judged = (c) => decide(c, { items, weakest, payloads, used, run });
+  const judged = (c) => decide(c, { own, across, weakest, payloads, used, run, root });
 
   const ofContract = reference && judged(contract);
   const assertions = [];
@@ -40,9 +49,10 @@ export function judge({ run, claim, before, weakest, payloads }) {
       assertions.push({ statement: s, assertion: a, result: answer.result, source: answer.source, records: answer.records });
     }
   }
-  const result = claim
-    ? worst([...assertions.map((a) => a.result), ...(!reference || assertions.length === 0 ? ['no_contract'] : [])]) ?? 'supported'
-    : ofContract?.result ?? 'no_contract';
+  const given = grounds(run, before).map((g) => ({ acceptance: g.acceptance, ...(opens(g) ? worth(g, weakest) : { result: 'undisclosed' }) }));
+  const rests = given.map((g) => g.result).filter((r) => r !== 'no_contract');
+  const ofRun = claim ? assertions.map((a) => a.result) : [ofContract?.result ?? 'no_contract'];
+  const result = worst([...ofRun, ...rests, ...(!reference || ofRun.length === 0 ? ['no_contract'] : [])]) ?? 'supported';
   const document = write({
     rules: 1,
     origin: run.opened.origin,
@@ -52,11 +62,92 @@ export function judge({ run, claim, before, weakest, payloads }) {
     trust: { weakest_source: weakest, digest: sha256(weakest ? `{"weakest_source":"${weakest}"}` : '{}').toString('base64url') },
     contract: reference && { commit: reference.commit, digest: contract.digest, result: ofContract.result, source: ofContract.source, records: ofContract.records },
     assertions,
+    given,
     disclosed: [...used].sort(byBytes),
     result,
   });
-  return { assertions, contract: ofContract, result, document };
+  return { assertions, given, contract: ofContract, result, document };
 }
+
+/** the handoffs that a run took up before an index. */
+const grounds = (run, before) => (run.takes ?? []).filter((t) => t.index < before && (run.handed.has(t.acceptance) || t.acceptance === run.acceptance))
+  .map((t) => ({ ...t, ...run.handed.get(t.acceptance) }));
+
+/** what was handed over, decided by what its giver claimed and offered it on. */
+function worth(g, weakest) {
+  g.offer.worth ??= new Map();
+  const before = g.offer.worth.get(weakest);
+  if (before) return before;
+  const { run, payloads } = g;
+  const said = [];
+  for (const claim of claimsOf(run)) {
+    const { assertions } = judge({ run, claim, before: claim.index, weakest, payloads });
+    said.push([claim.id, worst(assertions.map((a) => a.result).filter((r) => r !== 'no_contract'))]);
+  }
+  for (const id of g.offer.body.evidence ?? []) said.push([id, standing(g, id, weakest)]);
+  for (const inner of grounds(run, Infinity)) said.push([inner.acceptance, inner.offer ? worth(inner, weakest).result : 'undisclosed']);
+  const result = worst(said.map(([, r]) => r).filter((r) => r !== 'no_contract')) ?? 'no_contract';
+  const found = { result, records: result === 'no_contract' ? [] : sorted(said.filter(([, r]) => r === result).map(([id]) => id)) };
+  g.offer.worth.set(weakest, found);
+  return found;
+}
+
+const claimsOf = (run) => [...run.line, ...[...run.beside.values()].filter((b) => b.countsFrom !== undefined)].filter((r) => r.kind === 'claim');
+
+/** what a record that an offer cites comes to. */
+export function standing({ run, offer, records, payloads }, id, weakest) {
+  const r = records.find((x) => x.id === id);
+  if (!r || r.run !== offer.run || id === offer.id) return 'unsupported';
+  if (r.kind === 'claim') return judge({ run, claim: r, before: r.index, weakest, payloads }).result;
+  if (r.kind === 'verdict') return r.body.result;
+  if (!['authorization', 'execution', 'confirmation', 'settlement'].includes(r.kind)) return 'no_contract';
+  const states = collect(run, Infinity).filter((i) => i.auth?.id === id || i.records.includes(id)).map((i) => i.state);
+  return states.includes('done') ? 'supported' : states.includes('doubt') ? 'in_doubt' : states.includes('not') ? 'contradicted' : 'unsupported';
+}
+
+/** the runs on which a run rests, at any depth, with what was done in them. */
+function survey(root, opens) {
+  const name = (run) => `${run.opened.origin} ${run.opened.run}`;
+  const sites = new Map([[name(root.run), root]]);
+  const seen = new Set();
+  let whole = true;
+  const visit = (run, before, payloads, open) => {
+    let site = sites.get(name(run));
+    if (!site) sites.set(name(run), site = { run, before, payloads, known: [] });
+    else if (before > site.before) Object.assign(site, { run, before, payloads });
+    if (seen.has(run)) return site;
+    seen.add(run);
+    for (const g of grounds(run, before)) {
+      if (!open(g)) {
+        whole = false;
+        continue;
+      }
+      const giver = visit(g.run, g.offer.index, g.payloads, (x) => x.offer !== undefined);
+      if (giver !== site) site.known.push({ at: g.index, of: giver, upto: g.offer.index });
+    }
+    return site;
+  };
+  visit(root.run, root.before, root.payloads, opens);
+  // Who takes up what another offered knows what that one knew by then.
+  const all = [...sites.values()];
+  if (all.length > 64) for (const s of all) s.known = [];
+  for (let again = true; again;) {
+    again = false;
+    for (const s of all) {
+      for (const k of [...s.known]) {
+        for (const l of k.of.known) {
+          if (l.at >= k.upto || l.of === s || s.known.some((o) => o.of === l.of && o.at <= k.at && o.upto >= l.upto)) continue;
+          s.known.push({ at: k.at, of: l.of, upto: l.upto });
+          again = true;
+        }
+      }
+    }
+  }
+  return { whole, items: all.slice(1).flatMap((s) => collect(s.run, s.before, s)) };
+}
+
+/** the index in another run's log before which all is shown to be before a record. */
+const horizon = (site, index, of) => (site === of ? index : Math.max(0, ...site.known.filter((k) => k.of === of && k.at < index).map((k) => k.upto)));
 
 function readContract(reference, see) {
   if (!reference) return { expects: [], forbids: [], only: [], weakest: 'runtime' };
@@ -78,7 +169,7 @@ function readAssertion(assertion, see, contract) {
     else {
       try {
         const node = parse(bytes, { spaceAround: true, plain: true });
-        item = parseItem(node, '', ['action'], ['resource', 'input', 'input_has', 'output', 'output_has', 'times']);
+        item = parseItem(node, '', ['action'], ['runs', 'resource', 'input', 'input_has', 'output', 'output_has', 'times']);
         const on = node.members.get('resource');
         if (item.action !== assertion.action || (assertion.resource !== undefined && on?.type === 'string' && on.value !== assertion.resource)) refuse('it expects another action');
       } catch (e) {
@@ -92,7 +183,7 @@ function readAssertion(assertion, see, contract) {
 }
 
 /** the items: attempts, and authorizations without one, each with the strongest word on it. */
-function collect(run, before) {
+function collect(run, before, site) {
   const items = [];
   const executions = run.line.filter((r) => r.kind === 'execution' && r.index < before);
   const settlements = run.line.filter((r) => r.kind === 'settlement' && r.index < before && !r.void);
@@ -127,6 +218,7 @@ function collect(run, before) {
     const gave = [exec, ...history].findLast((r) => r?.body.output);
     item.output = gave?.body.output;
     item.refs = gave?.body.refs;
+    item.site = site;
     item.starts = (auth ?? exec).index;
     item.done = exec?.body.status === 'success' || item.words.length === 0 ? target.index : item.words[0].countsFrom ?? item.words[0].index;
     items.push(item);
@@ -141,11 +233,15 @@ function collect(run, before) {
 
 /** decides a contract or a one-item contract: {result, source, records}. */
 function decide(c, context) {
-  const { items, weakest } = context;
+  const { own, across, weakest, root } = context;
   if (c.withheld) return { result: 'undisclosed', records: [] };
   if (c.unreadable) return { result: 'unsupported', records: [] };
   if (c.asksForNothing) return { result: 'no_contract', records: [] };
-  const of = (least, leastPerhaps = least) => evaluate(c, { ...context, least, leastPerhaps });
+  const crosses = [...c.expects, ...c.forbids, ...(c.conditions ?? []).flatMap((k) => k.succeeded ?? [])].some((e) => e.runs);
+  if (crosses && !across().whole) return { result: 'undisclosed', records: [] };
+  const items = crosses ? [...own, ...across().items] : own;
+  const looksAt = (e, i) => (e.runs === 'all' ? true : (e.runs === 'given') === (i.site !== root));
+  const of = (least, leastPerhaps = least) => evaluate(c, { ...context, items, looksAt, least, leastPerhaps });
   const stronger = (s) => (weakest && strength(weakest) > strength(s) ? weakest : s);
   const answer = c.sourceWithheld ? of('confirmed', weakest ?? 'imported') : of(stronger(c.weakest));
   if (answer.result === 'supported' && c.expects.length > 0) {
@@ -171,11 +267,12 @@ function seen(commitment, open, { payloads }) {
 function consult(c, items, run, context) {
   const all = [...c.expects, ...c.forbids, ...(c.conditions ?? []).flatMap((k) => k.succeeded ?? [])];
   const note = (commitment) => commitment && context.payloads.has(commitment.commit) && context.used.add(commitment.commit);
-  const outputs = (action) => items.filter((i) => i.body.action === action && i.state === 'done').forEach((i) => note(i.output));
+  const about = (e) => (e.runs === 'given' ? [] : items.filter((i) => i.body.action === e.action)); // what was handed over is one payload
+  const outputs = (e) => about(e).filter((i) => i.state === 'done').forEach((i) => note(i.output));
   for (const e of all) {
-    if (e.input || e.input_has) items.filter((i) => i.body.action === e.action).forEach((i) => note(i.body.input));
-    if (e.output || e.output_has) outputs(e.action);
-    if (e.uses.of !== undefined) outputs(c.expects.find((f) => f.as === e.uses.of).action);
+    if (e.input || e.input_has) about(e).forEach((i) => note(i.body.input));
+    if (e.output || e.output_has) outputs(e);
+    if (e.uses.of !== undefined) outputs(c.expects.find((f) => f.as === e.uses.of));
   }
   const refers = all.some((e) => e.uses.input) || (c.conditions ?? []).some((k) => k.uses.input || k.input || k.input_has);
   if (refers) note(run.opened.body.input);
@@ -186,26 +283,26 @@ const cross = (lists) => lists.reduce((all, list) => all.flatMap((a) => list.map
 const and = (...t) => Math.min(...t);
 
 function evaluate(c, context) {
-  const { items, run, least, leastPerhaps } = context;
+  const { items, own, run, root, looksAt, least, leastPerhaps } = context;
   const conditions = c.conditions ?? [];
   const expects = inTurn(c.expects);
-  const input = consult(c, items, run, context);
+  const input = consult(c, own, run, context);
   const enough = (i) => {
     if (strength(i.source) >= strength(least)) return yes;
     return strength(i.source) >= strength(leastPerhaps) || i.state === 'doubt' ? perhaps : no;
   };
-  const output = (i) => (i.state === 'doubt' ? { known: false } : seen(i.output, i.refs, context));
+  const output = (i) => (i.state === 'doubt' ? { known: false } : seen(i.output, i.refs, i.site));
 
   // What payloads say. referred: the output that e refers to.
   const kept = new Map();
   const fits = (i, e, referred, withOutput = true) => {
-    if ((e.action !== undefined && i.body.action !== e.action) || (e.itsResource !== undefined && i.body.resource !== e.itsResource)) return no;
+    if ((e.action !== undefined && i.body.action !== e.action) || (e.itsResource !== undefined && i.body.resource !== e.itsResource) || !looksAt(e, i)) return no;
     const refers = { input, output: referred ?? { known: false } };
     const resource = i.body.resource === undefined ? undefined : { type: 'string', value: i.body.resource };
     let m = e.resource ? valueFits(e.resource, resource, true, refers) : yes;
     if (e.withheld) m = and(m, perhaps);
     const asked = e.input ?? e.input_has;
-    if (asked && m > no) m = and(m, payloadFits(asked, seen(i.body.input, i.auth?.body.params, context), asked === e.input, refers));
+    if (asked && m > no) m = and(m, payloadFits(asked, seen(i.body.input, i.auth?.body.params, i.site), asked === e.input, refers));
     const gives = e.output ?? e.output_has;
     if (!gives || m === no || !withOutput) return m;
     if (i.state === 'doubt') return and(m, perhaps);
@@ -222,6 +319,7 @@ function evaluate(c, context) {
     const fate = (i) => settled.fates?.get(i);
     const happens = (i) => (i.state === 'done' ? yes : i.state === 'not' ? no : { never: no, early: yes, late: yes }[fate(i)] ?? perhaps);
     const when = (i) => (fate(i) === 'late' ? Infinity : i.done);
+    const precedes = (o, i) => when(o) < horizon(i.site, i.starts, o.site);
     const condition = (k) => and(ofInput(k), k.succeeded ? Math.max(no, ...items.map((i) => and(happens(i), base(i, k.succeeded), k.strict && !sourcesAside ? enough(i) : yes))) : yes);
     const holds = (k) => {
       const t = condition(k);
@@ -232,15 +330,15 @@ function evaluate(c, context) {
     const referring = (i, e, withOutput = true) => {
       if (e.uses.of === undefined || base(i, e) === no) return withOutput ? base(i, e) : fits(i, e, undefined, false);
       const f = expects.find((x) => x.as === e.uses.of);
-      return Math.max(no, ...items.map((o) => (when(o) < i.starts ? and(happens(o), match.get(o).get(f) ?? no, fits(i, e, output(o), withOutput)) : no)));
+      return Math.max(no, ...items.map((o) => (precedes(o, i) ? and(happens(o), match.get(o).get(f) ?? no, fits(i, e, output(o), withOutput)) : no)));
     };
     const inOrder = (i, e) => and(yes, ...expects.filter((f) => e.after.includes(f.action) && there(f)).map((f) => {
-      const before = items.filter((o) => when(o) < i.starts).map((o) => and(happens(o), match.get(o).get(f) ?? no));
+      const before = items.filter((o) => precedes(o, i)).map((o) => and(happens(o), match.get(o).get(f) ?? no));
       return [yes, perhaps].find((t) => before.filter((x) => x >= t).length >= f.least) ?? no;
     }));
-    const last = (i, e) => and(yes, ...items.filter((o) => o !== i && e.after_last.includes(o.body.action)).map((o) => {
+    const last = (i, e) => and(yes, ...items.filter((o) => o !== i && e.after_last.includes(o.body.action) && looksAt(e, o)).map((o) => {
       const h = happens(o);
-      return h === perhaps ? perhaps : h === yes && when(o) >= i.starts ? no : yes;
+      return h === perhaps ? perhaps : h === yes && !precedes(o, i) ? no : yes;
     }));
     for (const e of expects) {
       if (!there(e)) continue;
@@ -264,7 +362,7 @@ function evaluate(c, context) {
   const ways = cross(open.map(() => [no, yes])).map((bits) => new Map(open.map((k, n) => [k, bits[n]])));
   const loose = ways.map((holds) => view({ holds }));
   const hung = expects.filter((f) => [...expects, ...c.forbids].some((e) => e.after?.includes(f.action) || (f.as !== undefined && f.as === e.uses.of)));
-  const isLast = (i) => expects.some((e) => e.after_last.includes(i.body.action));
+  const isLast = (i) => expects.some((e) => e.after_last.includes(i.body.action) && looksAt(e, i));
   const decides = (i) => Math.max(no, ...conditions.map((k) => (k.succeeded ? base(i, k.succeeded) : no)));
   const hinges = items.filter((i) => i.state === 'doubt' && (isLast(i) || decides(i) > no || hung.some((f) => base(i, f) > no)));
   const pairs = items.filter((i) => i.state !== 'not').flatMap((i) => hung.filter((f) => loose.some((v) => v.match(i, f) === perhaps)).map((f) => [i, f]));
@@ -279,7 +377,7 @@ function evaluate(c, context) {
   });
   const cases = groups.flat();
 
-  const inOnly = (i) => c.only.includes(i.body.action);
+  const inOnly = (i) => i.site === root && c.only.includes(i.body.action);
   const sure = (v) => items.filter((i) => v.happens(i) === yes);
   const live = (v) => items.filter((i) => v.happens(i) > no);
   const least_ = (v) => c.expects.map((e) => (v.there(e) ? e.least : 0));

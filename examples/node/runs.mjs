@@ -20,6 +20,7 @@ export class Runs {
     this.runs = new Map();
     this.byID = new Map();
     this.accepted = new Map(); // offer: acceptance
+    this.given = new Map(); // acceptance: what was handed over with it
     this.notEnforced = false;
   }
 
@@ -39,7 +40,7 @@ export class Runs {
       if (!ask(!run, 'run_exists', r.run)) return;
       ask(r.signer.name === r.body.runtime, 'wrong_writer', r.signer.name);
       run = { opened: r, runtime: r.body.runtime, last: r, line: [], beside: new Map(), keys: new Map(), approvals: new Map(), answered: new Map(),
-        auths: new Map(), attempts: new Map(), spent: new Map(), covers: [], sequence: 0, settled: new Map() };
+        takes: [], handed: new Map(), auths: new Map(), attempts: new Map(), spent: new Map(), covers: [], sequence: 0, settled: new Map() };
       this.runs.set(r.run, run);
     } else {
       if (!ask(run, 'run_not_opened', r.run)) return;
@@ -68,8 +69,20 @@ export class Runs {
   ['run.opened'](run, r) {
     const parent = this.byID.get(r.body.parent);
     run.parent = parent && this.runs.get(parent.run);
-    const id = r.body.acceptance;
-    if (id === undefined) return;
+    run.acceptance = r.body.acceptance;
+    if (run.acceptance !== undefined) this.takesUp(run, r, run.acceptance);
+  }
+
+  context(run, r) {
+    for (const { evidence: id } of r.body.sources) {
+      const a = this.byID.get(id);
+      if (a?.kind === 'handoff.accepted' && a.body.acceptance === undefined && a.body.opens === r.run && !run.handed.has(id)) this.takesUp(run, r, id);
+    }
+  }
+
+  /** a record of the line takes up a handoff that was accepted for the run. */
+  takesUp(run, r, id) {
+    run.takes.push({ acceptance: id, index: r.index });
     const a = this.byID.get(id);
     const ask = (ok, reason, found) => this.report.ask('handoff', ok, reason, r, found);
     if (!a) {
@@ -77,15 +90,15 @@ export class Runs {
       return;
     }
     if (!ask(a.kind === 'handoff.accepted' && a.body.acceptance === undefined && a.body.opens === r.run && a.actor === r.actor, 'not_accepted', id)) return;
+    run.handed.set(id, { bundle: a.body.bundle.commit, ...this.given.get(id) });
     const offer = this.byID.get(a.body.offer);
     if (!offer) this.report.undecidable('handoff', 'not in the bundle', r, a.body.offer);
     else {
       const { to, expires } = offer.body;
       ask(offer.kind === 'handoff.offered' && to.actor === a.actor && to.origin === r.origin && to.key === a.kid, 'not_accepted', to.actor);
       ask(a.time <= expires, 'expired', a.time);
-      run.scope = offer.body.scope;
+      if (run.acceptance !== undefined) run.scope = [...(run.scope ?? []), ...offer.body.scope];
     }
-    run.acceptance = id;
   }
 
   acceptance(r) {

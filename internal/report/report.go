@@ -114,13 +114,21 @@ type Given struct {
 	Report     *Report `json:"report"`
 }
 
+// Ground is a handoff on which a claim rests.
+type Ground struct {
+	Acceptance string `json:"acceptance"` // evidence ID
+	Result     string `json:"result"`     // as of a claim; no_contract: its giver claimed nothing
+	Why        string `json:"why,omitempty"`
+}
+
 // Claim is the result of checking one claim, or a run as a whole.
 type Claim struct {
-	Run    string `json:"run"`
-	Claim  string `json:"claim,omitempty"`  // evidence ID; absent: the run at its end
-	Result string `json:"result"`           // supported, contradicted, …
-	Source string `json:"source,omitempty"` // the weakest that it rests on
-	Why    string `json:"why,omitempty"`
+	Run     string   `json:"run"`
+	Claim   string   `json:"claim,omitempty"`  // evidence ID; absent: the run at its end
+	Result  string   `json:"result"`           // supported, contradicted, …
+	Source  string   `json:"source,omitempty"` // the weakest that it rests on
+	Why     string   `json:"why,omitempty"`
+	RestsOn []Ground `json:"rests_on,omitempty"` // what was handed over to the run, and what that is worth
 	// Bare are the statements that assert or cite nothing, in words.
 	Bare []string `json:"bare,omitempty"`
 }

@@ -173,6 +173,9 @@ func claimText(c Claim) string {
 	if c.Why != "" {
 		s += ": " + c.Why
 	}
+	if n := len(c.RestsOn); n > 0 {
+		s += "; it rests on " + plural(n, "handoff")
+	}
 	if c.Claim == "" {
 		return s + ", the run as such"
 	}
