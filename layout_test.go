@@ -114,6 +114,7 @@ func TestOneOwner(t *testing.T) {
 		"github.com/cockroachdb/pebble/v2":   {"ledgerd/ledger/pebblestore"},
 		"github.com/go-jose/go-jose/v4":      {"ledgerd/evidence"},
 		"github.com/cedar-policy/cedar-go":   {"ledgerd/runtime/policy"},
+		"github.com/a2aproject/a2a-go/v2":    {"ledgerd/handoff/overa2a", "ledgerd/examples/a2a/client", "ledgerd/examples/a2a/server"},
 		"go.opentelemetry.io/otel/sdk":       {"ledgerd/internal/telemetry"},
 		"go.opentelemetry.io/otel/exporters": {"ledgerd/internal/telemetry"},
 	}
