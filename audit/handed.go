@@ -107,7 +107,7 @@ type GivenResult struct {
 // given decides what the run's grounds are worth.
 func (b *bench) given(w *Verdict) {
 	for _, g := range b.run.grounds(b.asOf) {
-		d := Decision{Result: evidence.Undisclosed, Why: "the bundle about what was handed over was not disclosed"}
+		d := hidden
 		if b.opens(g) {
 			d = g.offer.worth(w.Weakest)
 		}

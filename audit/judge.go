@@ -230,11 +230,18 @@ func (b *bench) raw(c *evidence.Commitment) ([]byte, bool) {
 
 // ask decides a question.
 func (b *bench) ask(q *question) Decision {
-	if q.crosses() && !b.surveyed().whole {
-		return Decision{Result: evidence.Undisclosed, Why: "the bundle about what was handed over was not disclosed"}
+	if b.blind(q) {
+		return hidden
 	}
 	return b.judgement(q).decide()
 }
+
+// blind reports whether it asks about other runs, and one of the bundles is withheld
+// on which this one rests.
+func (b *bench) blind(q *question) bool { return q.crosses() && !b.surveyed().whole }
+
+// hidden is what is decided about what was handed over, where that is withheld.
+var hidden = Decision{Result: evidence.Undisclosed, Why: "the bundle about what was handed over was not disclosed"}
 
 // judgement gathers what bears on a question.
 func (b *bench) judgement(q *question) *judgement {

@@ -58,11 +58,16 @@ func Try(r *Run, c *Contract, weakest evidence.Source, p Payloads) (*Trial, erro
 func (t *Trial) part(b *bench, c *Contract, least int, of part, place string, e *Expectation) {
 	q := contractQuestion(c, least)
 	q.part = of
-	j := b.judgement(q)
-	x := TrialPart{Place: place, Decision: j.decide()}
+	x := TrialPart{Place: place, Decision: hidden}
 	if e != nil {
 		x.Action = e.Action
 	}
+	if b.blind(q) {
+		t.Parts = append(t.Parts, x)
+		return
+	}
+	j := b.judgement(q)
+	x.Decision = j.decide()
 	if x.Result == evidence.Supported {
 		switch {
 		case e == nil:

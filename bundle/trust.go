@@ -188,6 +188,35 @@ func (t *Trust) Marshal() ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
+// JoinTrust returns what several trust files trust together. Two that name one ledger
+// have to say the same of it.
+func JoinTrust(files ...*Trust) (*Trust, error) {
+	all := new(Trust)
+	for _, t := range files {
+		for _, l := range t.Ledgers {
+			before := all.Ledger(l.Origin())
+			if before == nil {
+				all.Ledgers = append(all.Ledgers, l)
+				continue
+			}
+			one, err := (&Trust{Ledgers: []*TrustedLedger{before}}).Digest()
+			if err != nil {
+				return nil, err
+			}
+			if other, err := (&Trust{Ledgers: []*TrustedLedger{l}}).Digest(); err != nil || one != other {
+				return nil, errors.Join(fmt.Errorf("trust files: expected one word on the ledger %q, found two: trust one of them", clip(l.Origin())), err)
+			}
+		}
+	}
+	if len(all.Ledgers) > maxLedgers {
+		return nil, fmt.Errorf("trust files: %d ledgers, expected at most %d", len(all.Ledgers), maxLedgers)
+	}
+	if err := all.Check(); err != nil {
+		return nil, fmt.Errorf("trust files: %w", err)
+	}
+	return all, nil
+}
+
 // Digest returns the SHA-256 of the trust file without white space between its
 // members: what a verdict says it was reached under.
 func (t *Trust) Digest() (evidence.Digest, error) {

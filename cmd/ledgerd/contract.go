@@ -33,6 +33,7 @@ func init() {
 				Name: "try", Usage: "say what a contract would have said of a run, as of now, and why", ArgsUsage: "FILE",
 				Description: "The run need not have the contract. Nothing is recorded.",
 				Flags: ledgerFlags(outputFlag(), runFlag,
+					&cli.StringSliceFlag{Name: "trust", Usage: "trust `FILE` that names the ledgers of those who handed work to the run, for what it asks of them"},
 					&cli.StringFlag{Name: "weakest-source", Usage: "the weakest `SOURCE` that an auditor lets count"},
 					&cli.StringFlag{Name: "expect", Usage: "fail unless the result is `RESULT`: supported, contradicted, unsupported, in_doubt, undisclosed or no_contract"}),
 				Action: with(tryContract),
@@ -131,6 +132,34 @@ func foldRun(c *cli.Context, t *target) (*audit.Run, error) {
 	return f.state.Run(), nil
 }
 
+// handTo gives a run what was handed over to it, as far as --trust lets that be judged.
+func handTo(c *cli.Context, t *target, run *audit.Run, payloads audit.Payloads) error {
+	trust, err := trustOf(c)
+	if err != nil {
+		return err
+	}
+	for _, id := range run.Takes() {
+		at, err := t.handoffs().Get(c.Context, id)
+		if errors.Is(err, ledger.ErrNoRecord) {
+			continue // a source of a context, from elsewhere
+		}
+		if err != nil {
+			return err
+		}
+		b, ok := at.Record.Body.(*evidence.HandoffAccepted)
+		if !ok || b.Opens != run.Run {
+			continue
+		}
+		var offer *audit.Offer
+		if data, ok := payloads.Payload(b.Bundle.Commit); ok {
+			// What does not hold up is as good as withheld.
+			offer, _, _ = audit.VerifyOffer(bytes.NewReader(data), trust, audit.Options{})
+		}
+		run.Hand(id, b, offer)
+	}
+	return nil
+}
+
 // decided is a decision as contract try prints it.
 type decided struct {
 	Place   string          `json:"place,omitempty"` // in the contract: a JSON pointer
@@ -163,6 +192,9 @@ func tryContract(c *cli.Context, t *target) error {
 		return err
 	}
 	payloads := &disclosed{t: t, ctx: c.Context}
+	if err := handTo(c, t, run, payloads); err != nil {
+		return err
+	}
 	trial, err := audit.Try(run, contract, weakest, payloads)
 	if err = errors.Join(append(payloads.errs, err)...); err != nil {
 		return err

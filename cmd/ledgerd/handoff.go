@@ -27,7 +27,7 @@ func init() {
 			&cli.PathFlag{Name: "key", Usage: "`FILE` with the key that signs for it (default: the runtime's in --data-dir)"},
 		)...)
 	}
-	trust := &cli.PathFlag{Name: "trust", Usage: "`FILE` with the ledgers of those who hand over, and of those before them", Required: true}
+	trust := &cli.StringSliceFlag{Name: "trust", Usage: "`FILE` with the ledgers of those who hand over, and of those before them; several are trusted together", Required: true}
 	artifact := &cli.PathFlag{Name: "artifact", Usage: "`FILE` with the artifact, where it was carried by itself"}
 	bare := &cli.BoolFlag{Name: "bare", Usage: "take offers that rest on no evidence: the giver's word is all"}
 	runtimeFlag := &cli.StringFlag{Name: "runtime", Usage: "`NAME` of the runtime (default: that of --data-dir)"}
@@ -119,20 +119,33 @@ func (t *target) party(c *cli.Context) (*handoff.Party, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &handoff.Party{Ledger: t.handoffs(), Origin: g.Origin, Agent: c.String("as"), Bare: c.Bool("bare"), Trust: new(bundle.Trust)}
+	p := &handoff.Party{Ledger: t.handoffs(), Origin: g.Origin, Agent: c.String("as"), Bare: c.Bool("bare")}
 	if p.Key, err = signingKey(c); err != nil {
 		return nil, err
 	}
-	if path := c.Path("trust"); path != "" {
-		b, err := os.ReadFile(path)
+	p.Trust, err = trustOf(c)
+	return p, err
+}
+
+// trustOf reads --trust; without, nobody is trusted.
+func trustOf(c *cli.Context) (*bundle.Trust, error) {
+	names := c.StringSlice("trust")
+	if len(names) == 0 {
+		return new(bundle.Trust), nil
+	}
+	files := make([]*bundle.Trust, 0, len(names))
+	for _, name := range names {
+		b, err := os.ReadFile(name)
 		if err != nil {
 			return nil, err
 		}
-		if p.Trust, err = bundle.ParseTrust(b); err != nil {
-			return nil, fmt.Errorf("--trust: %w", err)
+		t, err := bundle.ParseTrust(b)
+		if err != nil {
+			return nil, fmt.Errorf("--trust %s: %w", name, err)
 		}
+		files = append(files, t)
 	}
-	return p, nil
+	return bundle.JoinTrust(files...)
 }
 
 // signingKey is --key, or the runtime's in --data-dir.

@@ -11,19 +11,27 @@ import (
 	"ledgerd/bundle"
 )
 
-// readTrust reads the trust file that the user named.
+// readTrust reads the trust files that the user named.
 func readTrust(c *cli.Context) (*bundle.Trust, error) {
-	name := c.String("trust")
-	if name == "" {
+	names := c.StringSlice("trust")
+	if len(names) == 0 {
 		return nil, missingError{errors.New("nothing decided: expected --trust FILE, without which nobody's word counts (the ledger's operator prints one with: ledgerd trust)")}
 	}
-	b, err := readSmall(name, bundle.MaxTrust)
-	if err != nil {
-		return nil, err
+	files := make([]*bundle.Trust, 0, len(names))
+	for _, name := range names {
+		b, err := readSmall(name, bundle.MaxTrust)
+		if err != nil {
+			return nil, err
+		}
+		t, err := bundle.ParseTrust(b)
+		if err != nil {
+			return nil, inputError{fmt.Errorf("%s: %w", name, err)}
+		}
+		files = append(files, t)
 	}
-	t, err := bundle.ParseTrust(b)
+	t, err := bundle.JoinTrust(files...)
 	if err != nil {
-		return nil, inputError{fmt.Errorf("%s: %w", name, err)}
+		return nil, inputError{err}
 	}
 	return t, nil
 }

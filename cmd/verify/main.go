@@ -135,7 +135,7 @@ func newApp(std stdio) *cli.App {
 
 func commonFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "trust", Usage: "trust `FILE`: the ledgers, keys and witnesses that are trusted", EnvVars: []string{"LEDGERD_TRUST"}},
+		&cli.StringSliceFlag{Name: "trust", Usage: "trust `FILE`: the ledgers, keys and witnesses that are trusted; several are trusted together", EnvVars: []string{"LEDGERD_TRUST"}},
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "`FORMAT` of the report: text, json, sarif or junit", EnvVars: []string{"LEDGERD_OUTPUT"}},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the answer only"},
 	}
