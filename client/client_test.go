@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -78,8 +79,32 @@ func TestFind(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	accepted := make([]evidence.ID, 3)
+	for i := range accepted {
+		number := d.Ledger.Registry().Number()
+		accepted[i] = evidence.IDOf([]byte{byte(i)})
+		p := evidence.Payload{Media: "text/plain"}
+		entry, err := evidence.Sign(&evidence.Record{
+			Origin: daemontest.Origin, Kind: evidence.KindHandoffAccepted, Actor: daemontest.Agent, Time: evidence.TimeOf(time.Now()), Registry: &number,
+			Body: &evidence.HandoffAccepted{
+				Offer: accepted[i], Origin: "ledger.example/other", Opens: "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11",
+				Head: evidence.HeadRef{Size: int64(3 - i), Root: evidence.Digest{1}}, Bundle: p.Commitment(),
+			},
+		}, d.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Append(ctx, entry); err != nil {
+			t.Fatal(err)
+		}
+	}
 	after := uint64(500)
 	for _, f := range []ledger.Filter{
+		{Offer: accepted[1]},
+		{Offer: evidence.IDOf([]byte("nobody's"))},
+		{Known: "ledger.example/other"},
+		{Known: "ledger.example/other", Offer: accepted[0]},
+		{Known: "ledger.example/none"},
 		{},
 		{Limit: 7},
 		{Kind: evidence.KindAuthorization},
@@ -107,6 +132,14 @@ func TestFind(t *testing.T) {
 		}
 		if !slices.Equal(here, there) {
 			t.Errorf("%+v: want %d records, found %d", f, len(here), len(there))
+		}
+		if (f.Offer == accepted[1] || f.Known == "ledger.example/other") && len(here) != 1 {
+			t.Errorf("%+v: want one record, found %d", f, len(here))
+		}
+	}
+	for _, err := range c.Find(ctx, ledger.Filter{Known: "no name"}) {
+		if p, ok := errors.AsType[*client.Problem](err); !ok || p.Status != http.StatusBadRequest {
+			t.Errorf("a name that no ledger has: %v", err)
 		}
 	}
 	runs := 0

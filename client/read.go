@@ -91,6 +91,10 @@ func (c *Client) Find(ctx context.Context, f ledger.Filter) iter.Seq2[evidence.P
 	if !f.Parent.IsZero() {
 		set("parent", f.Parent.String())
 	}
+	if !f.Offer.IsZero() {
+		set("offer", f.Offer.String())
+	}
+	set("known", f.Known)
 	if f.From != 0 {
 		q.Set("from", f.From.String())
 	}

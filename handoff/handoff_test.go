@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"ledgerd/evidence"
 	"ledgerd/handoff"
 	"ledgerd/ledger"
+	"ledgerd/ledger/tlog"
 	"ledgerd/runtime"
 	"ledgerd/runtime/runtimetest"
 )
@@ -509,6 +511,47 @@ func TestRow46AcceptedOnce(t *testing.T) {
 	rt := x.receiver.Runtime()
 	if _, err := rt.Open(ctx, "other", runtime.As(runtimetest.Agent), runtime.Task("analyse", nil), runtime.Continues(won[0])); err == nil {
 		t.Error("it opened another run")
+	}
+}
+
+// TestAcceptedBefore: what was accepted otherwise is refused when it is verified,
+// before anything is recorded.
+func TestAcceptedBefore(t *testing.T) {
+	x := newExchange(t)
+	x.open("q3")
+	b := x.offer(x.offering())
+	v := x.verified(b)
+	head := evidence.HeadRef{Size: 1, Root: evidence.Digest{1}}
+	x.forgeIn(x.receiver, &evidence.HandoffAccepted{Offer: evidence.ID{9}, Origin: "ledger.example/others", Opens: opens, Head: head}, nil)
+	x.verified(b)
+	id := x.forgeIn(x.receiver, &evidence.HandoffAccepted{Offer: v.ID(), Origin: "ledger.example/others", Opens: opens, Head: head, Acceptance: evidence.ID{1}}, nil)
+	if r := x.refused(b, handoff.Used, false); r.Stands != id {
+		t.Errorf("want %s to stand, found %s", id, r.Stands)
+	}
+}
+
+// TestKnownIsTheLargest: of each other ledger that tree head is known which a look at
+// all acceptances gives, in whatever order they came.
+func TestKnownIsTheLargest(t *testing.T) {
+	x := newExchange(t)
+	want := make(map[string]evidence.HeadRef)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range byte(60) {
+		of := []string{"ledger.example/a", "ledger.example/ab", research}[r.IntN(3)]
+		head := evidence.HeadRef{Size: 1 + r.Int64N(4)*200, Root: evidence.Digest{i + 1}}
+		x.forgeIn(x.receiver, &evidence.HandoffAccepted{Offer: evidence.ID{i + 1}, Origin: of, Opens: opens, Head: head}, nil)
+		if head.Size >= want[of].Size {
+			want[of] = head
+		}
+		for of, head := range want {
+			known, err := x.party.Known(ctx, of)
+			if err != nil || known.Size != uint64(head.Size) || known.Root != tlog.Hash(head.Root) {
+				t.Fatalf("of %s: want %+v, found %+v, %v", of, head, known, err)
+			}
+		}
+	}
+	if known, err := x.party.Known(ctx, "ledger.example/none"); known != nil || err != nil {
+		t.Errorf("of a ledger that nothing was accepted from: %+v, %v", known, err)
 	}
 }
 

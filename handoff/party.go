@@ -91,16 +91,11 @@ func (p *Party) Verify(ctx context.Context, b, artifact []byte) (*Verified, erro
 // Known returns the largest tree head of another ledger on which something was
 // accepted here; nil where nothing was.
 func (p *Party) Known(ctx context.Context, origin string) (*KnownHead, error) {
-	var last *evidence.HandoffAccepted
-	_, err := p.acceptance(ctx, func(b *evidence.HandoffAccepted) bool {
-		if b.Origin == origin && (last == nil || b.Head.Size >= last.Head.Size) {
-			last = b
-		}
-		return false
-	})
-	if err != nil || last == nil {
+	at, err := p.acceptance(ctx, ledger.Filter{Known: origin})
+	if err != nil || at.ID.IsZero() {
 		return nil, err
 	}
+	last := at.Record.Body.(*evidence.HandoffAccepted)
 	k := &KnownHead{Size: uint64(last.Head.Size), Root: tlog.Hash(last.Head.Root)}
 	// The note is for a proof, should there be need of one; its size and root are
 	// what the record says.
@@ -127,19 +122,21 @@ func lastHead(b []byte) []byte {
 // accepted returns the acceptance of an offer in this ledger; the zero Placed where
 // there is none.
 func (p *Party) accepted(ctx context.Context, offer evidence.ID) (evidence.Placed, error) {
-	return p.acceptance(ctx, func(b *evidence.HandoffAccepted) bool { return b.Offer == offer })
+	return p.acceptance(ctx, ledger.Filter{Offer: offer})
 }
 
-// acceptance returns the first acceptance in this ledger that is it; the zero Placed
-// where none is.
-func (p *Party) acceptance(ctx context.Context, is func(*evidence.HandoffAccepted) bool) (evidence.Placed, error) {
-	for at, err := range p.Ledger.Find(ctx, ledger.Filter{Kind: evidence.KindHandoffAccepted}) {
+// acceptance returns the acceptance that a filter by offer or by other ledger finds;
+// the zero Placed where it finds none. A ledger that is elsewhere is held to it.
+func (p *Party) acceptance(ctx context.Context, f ledger.Filter) (evidence.Placed, error) {
+	for at, err := range p.Ledger.Find(ctx, f) {
 		if err != nil {
 			return evidence.Placed{}, fmt.Errorf("handoff: what was accepted before: %w", err)
 		}
-		if is(at.Record.Body.(*evidence.HandoffAccepted)) {
-			return at, nil
+		b, ok := at.Record.Body.(*evidence.HandoffAccepted)
+		if !ok || b.Offer != f.Offer && !f.Offer.IsZero() || b.Origin != f.Known && f.Known != "" {
+			return evidence.Placed{}, fmt.Errorf("handoff: want the acceptance that was asked for, found the %s %s", at.Record.Kind, at.ID)
 		}
+		return at, nil
 	}
 	return evidence.Placed{}, nil
 }

@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -246,6 +248,16 @@ func (c *checker) facts(row tlog.Row, tell func(index uint64, fact []byte)) erro
 		for _, i := range indexes {
 			tell(i, row.Key[:len(row.Key)-8])
 		}
+	case rowKnown:
+		if len(row.Key) < 1+1+1+16 || len(row.Value) != 0 {
+			return fmt.Errorf("a key of %d bytes and a value of %d", len(row.Key), len(row.Value))
+		}
+		tell(indexOfKey(row.Key), row.Key[:len(row.Key)-8])
+	case formRow[0]:
+		if string(row.Key) != formRow {
+			return errors.New("a key of no kind of row")
+		}
+		tell(0, append(bytes.Clone(row.Key), row.Value...))
 	default:
 		return errors.New("a key of no kind of row")
 	}
@@ -327,6 +339,10 @@ func describe(key []byte) string {
 		return "use " + hex.EncodeToString(rest)
 	case rowErased:
 		return "erasure of " + evidence.Digest(rest).String()
+	case rowKnown:
+		return fmt.Sprintf("acceptance by the tree head of size %d of %s", binary.BigEndian.Uint64(rest[len(rest)-8:]), bytes.TrimRight(rest[:len(rest)-8], "\x00"))
+	case formRow[0]:
+		return fmt.Sprintf("the form of the rows, % x", key[len(formRow):])
 	}
 	name := map[byte]string{fieldActor: "actor", fieldAction: "action", fieldKind: "kind", fieldParent: "parent", fieldMinute: "minute", fieldHour: "hour"}[rest[0]]
 	if isTime(rest[0]) {

@@ -56,12 +56,13 @@ func (w *world) offline() *ledger.CheckReport {
 // A row of any kind that is lost, points elsewhere, or says what the log does not
 // say is found, and named.
 func TestCheckFindsWrongRows(t *testing.T) {
-	for _, kind := range "rbhuxp" {
+	for _, kind := range "rbhuxpkf" {
 		for _, how := range []string{"lost", "changed", "added"} {
 			t.Run(string(kind)+" "+how, func(t *testing.T) {
 				w := newWorld(t)
 				c := w.put(payload("x"))
 				w.mixed(4)
+				w.must(w.accept(others[0], 7))
 				if _, err := w.Erase(t.Context(), c.Commit, "gdpr-17"); err != nil {
 					t.Fatal(err)
 				}
@@ -103,6 +104,41 @@ func TestCheckFindsWrongRows(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A store whose rows another version made is not opened: it would know of no tree
+// head on which something was accepted before. A reindex mends it.
+func TestRowsOfAnotherForm(t *testing.T) {
+	for name, form := range map[string][]byte{"before there were forms": nil, "older": {1}, "newer": {99}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.must(w.accept(others[0], 7))
+			w.tamper(func(row tlog.Row) []tlog.Row {
+				switch {
+				case row.Key[0] == 'k', row.Key[0] == 'f' && form == nil:
+					return nil
+				case row.Key[0] == 'f':
+					row.Value = form
+				}
+				return []tlog.Row{row}
+			})
+			s := w.openStore()
+			l, err := ledger.Open(t.Context(), s, w.vault, w.cfg)
+			if err == nil || !strings.Contains(err.Error(), "run reindex") {
+				t.Fatalf("opened: %v, %v", l, err)
+			}
+			if l, err := ledger.Create(t.Context(), s, w.vault, w.cfg, genesis(t, evidence.TimeOf(start))...); err == nil {
+				t.Errorf("created again: %v", l)
+			}
+			if err := errors.Join(ledger.Reindex(t.Context(), s, w.cfg.VerifierKey, nil), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			w.restart()
+			if found := w.find(ledger.Filter{Known: others[0]}); len(found) != 1 {
+				t.Errorf("after a reindex: %v", found)
+			}
+		})
 	}
 }
 

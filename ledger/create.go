@@ -69,7 +69,7 @@ func Create(ctx context.Context, s Store, v *Vault, cfg Config, entries ...[]byt
 			if first.ID != id {
 				return fmt.Errorf("%w: its entry 0 is %s", ErrExists, first.ID)
 			}
-			if err := l.loadRegistry(ctx); err != nil {
+			if err := errors.Join(l.checkForm(ctx), l.loadRegistry(ctx)); err != nil {
 				return err
 			}
 		}

@@ -1,12 +1,15 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
 
+	"ledgerd/audit"
 	"ledgerd/evidence"
 	"ledgerd/ledger/tlog"
 )
@@ -19,6 +22,8 @@ type Filter struct {
 	Action string // of authorizations and executions
 	Kind   evidence.Kind
 	Parent evidence.ID   // of run.opened: the record that the run continues
+	Offer  evidence.ID   // of handoff.accepted: the offer
+	Known  string        // the handoff.accepted that names the largest tree head of this other ledger: one at most, the last in the log where it is named again
 	From   evidence.Time // not before, by the record's own time
 	To     evidence.Time // before
 	After  *uint64       // only beyond this index: the last of the page before
@@ -56,7 +61,12 @@ func (f *Filter) meets(r *evidence.Record) bool {
 func (f *Filter) meetsButTime(r *evidence.Record) bool {
 	return (f.Run == "" || r.Run == f.Run) && (f.Actor == "" || r.Actor == f.Actor) &&
 		(f.Action == "" || actionOf(r) == f.Action) && (f.Kind == "" || r.Kind == f.Kind) &&
-		(f.Parent.IsZero() || parentOf(r) == f.Parent.String())
+		(f.Parent.IsZero() || parentOf(r) == f.Parent.String()) && f.meetsAccepted(acceptedIn(r))
+}
+
+// meetsAccepted: that a tree head is the largest one, no record says by itself.
+func (f *Filter) meetsAccepted(b *evidence.HandoffAccepted) bool {
+	return (f.Offer.IsZero() || b != nil && b.Offer == f.Offer) && (f.Known == "" || b != nil && b.Origin == f.Known)
 }
 
 // candidates yields the rising indexes below size that the rows give for f: all
@@ -81,7 +91,7 @@ func (l *Ledger) candidates(ctx context.Context, f Filter, size uint64) iter.Seq
 		if first >= end {
 			return
 		}
-		seqs, err := l.sequences(ctx, &f, first, end)
+		seqs, err := l.sequences(ctx, &f, first, end, size)
 		switch {
 		case err != nil:
 			yield(0, err)
@@ -164,8 +174,8 @@ func newStream(seq iter.Seq2[uint64, error]) *stream {
 }
 
 // sequences returns the rising indexes, from first to before end, that meet each
-// of f's conditions but those of time.
-func (l *Ledger) sequences(ctx context.Context, f *Filter, first, end uint64) ([]iter.Seq2[uint64, error], error) {
+// of f's conditions but those of time, in a log of that size.
+func (l *Ledger) sequences(ctx context.Context, f *Filter, first, end, size uint64) ([]iter.Seq2[uint64, error], error) {
 	var out []iter.Seq2[uint64, error]
 	if f.Run != "" {
 		if _, err := evidence.ParseRunID(string(f.Run)); err != nil {
@@ -189,7 +199,75 @@ func (l *Ledger) sequences(ctx context.Context, f *Filter, first, end uint64) ([
 			out = append(out, l.postings(ctx, c.field, c.value, first, end))
 		}
 	}
+	if !f.Offer.IsZero() {
+		index, ok, err := l.acceptanceOf(ctx, f.Offer)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, single(index, ok && index >= first && index < end))
+	}
+	if f.Known != "" {
+		index, ok, err := l.knownHead(ctx, f.Known, size)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, single(index, ok && index >= first && index < end))
+	}
 	return out, nil
+}
+
+// single yields index, if it is to be.
+func single(index uint64, ok bool) iter.Seq2[uint64, error] {
+	return func(yield func(uint64, error) bool) {
+		if ok {
+			yield(index, nil)
+		}
+	}
+}
+
+// acceptanceOf returns where the acceptance of an offer stands. There is one at most,
+// for an offer is used up by it: what keeps it so is also what finds it.
+func (l *Ledger) acceptanceOf(ctx context.Context, offer evidence.ID) (index uint64, ok bool, err error) {
+	use := audit.Uses(&evidence.Record{Body: &evidence.HandoffAccepted{Offer: offer}})[0]
+	value, err := l.store.Row(ctx, useRow(keyOfUse(use)))
+	if errors.Is(err, tlog.ErrNoRow) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("look up the acceptance of %s: %w", offer, err)
+	}
+	index, err = indexIn(value)
+	return index, err == nil, err
+}
+
+// knownHead returns where the record stands, in a log of that size, that names the
+// largest tree head of another ledger.
+func (l *Ledger) knownHead(ctx context.Context, origin string, size uint64) (index uint64, ok bool, err error) {
+	if err := evidence.CheckIdentifier(origin); err != nil {
+		return 0, false, fmt.Errorf("find by the name of another ledger: %w", err)
+	}
+	from := knownPrefix(origin)
+	to := append(bytes.Clone(from[:len(from)-1]), 1)
+	for row, err := range l.store.Rows(ctx, from, to, true) {
+		if err != nil {
+			return 0, false, err
+		}
+		if len(row.Key) != len(from)+16 {
+			return 0, false, &IndexError{row, "nothing: its key has another length"}
+		}
+		if index = indexOfKey(row.Key); index >= size {
+			continue // begun, and not durable: not there yet
+		}
+		p, err := l.At(ctx, index)
+		if err != nil {
+			return 0, false, err
+		}
+		if b := acceptedIn(p.Record); b == nil || !bytes.Equal(row.Key, knownRow(b.Origin, uint64(b.Head.Size), index)) {
+			return 0, false, &IndexError{row, fmt.Sprintf("a %s that does not name this tree head", p.Record.Kind)}
+		}
+		return index, true, nil
+	}
+	return 0, false, nil
 }
 
 // runIndexes yields the records of a run that stand on its line, or beside it.

@@ -46,6 +46,11 @@ func (w *world) mixed(runs int) []evidence.Placed {
 				}, toolKey))
 			}
 		}
+		for range rng.IntN(3) {
+			// Names of other ledgers that begin alike, and tree heads of one and of
+			// two bytes, some of them named again.
+			entries = append(entries, w.accept(others[rng.IntN(len(others))], 1+int64(rng.IntN(600))/7*7))
+		}
 		if rng.IntN(2) == 0 {
 			entries = append(entries, r.close())
 		}
@@ -60,6 +65,22 @@ func (w *world) mixed(runs int) []evidence.Placed {
 		all = append(all, p)
 	}
 	return all
+}
+
+// others are ledgers from which something was accepted.
+var others = []string{"ledger.example/a", "ledger.example/ab", "ledger.example/a."}
+
+// accept signs the acceptance of another offer.
+func (w *world) accept(from string, size int64) []byte {
+	w.offers++
+	n := w.Registry().Number()
+	return sign(w.t, &evidence.Record{
+		Origin: origin, Kind: evidence.KindHandoffAccepted, Registry: &n, Actor: "support", Time: w.clock.time(),
+		Body: &evidence.HandoffAccepted{
+			Offer: evidence.IDOf(fmt.Append(nil, "offer ", w.offers)), Origin: from, Opens: runID(1_000_000 + w.offers),
+			Head: evidence.HeadRef{Size: size, Root: evidence.Digest{1}}, Bundle: commit("bundle"),
+		},
+	}, runtimeKey)
 }
 
 // filters are many combinations of conditions, none, some and all of which meet.
@@ -88,16 +109,41 @@ func filters(runs int, all []evidence.Placed) []ledger.Filter {
 			out = append(out, ledger.Filter{Parent: of, From: span[0], To: span[1]}, ledger.Filter{Parent: of, Actor: "support"}, ledger.Filter{Parent: of, Action: "refund"})
 		}
 	}
-	return out
+	for _, span := range [][2]evidence.Time{{}, {minute(7), minute(31)}} {
+		for _, p := range all {
+			if b, ok := p.Record.Body.(*evidence.HandoffAccepted); ok {
+				before := p.Index - 1
+				out = append(out, ledger.Filter{Offer: b.Offer, After: &before}, ledger.Filter{Offer: b.Offer, After: &p.Index}, ledger.Filter{Known: b.Origin, After: &p.Index})
+				out = append(out, ledger.Filter{Offer: b.Offer, From: span[0], To: span[1]}, ledger.Filter{Offer: b.Offer, Known: others[0]})
+			}
+		}
+		for _, of := range append(slices.Clone(others), "ledger.example/none") {
+			out = append(out, ledger.Filter{Known: of, From: span[0], To: span[1]}, ledger.Filter{Known: of, Actor: "support", Kind: evidence.KindHandoffAccepted}, ledger.Filter{Known: of, Actor: "nobody"})
+		}
+	}
+	return append(out, ledger.Filter{Offer: evidence.IDOf([]byte("nobody's offer"))})
+}
+
+// largest returns the record that names the largest tree head of another ledger, the
+// last of several; the zero Placed where none does.
+func largest(all []evidence.Placed, of string) (last evidence.Placed) {
+	size := int64(0)
+	for _, p := range all {
+		if b, ok := p.Record.Body.(*evidence.HandoffAccepted); ok && b.Origin == of && b.Head.Size >= size {
+			last, size = p, b.Head.Size
+		}
+	}
+	return last
 }
 
 // want is Find, by looking at everything.
 func want(all []evidence.Placed, f ledger.Filter) []uint64 {
 	var out []uint64
+	known := largest(all, f.Known)
 	for _, p := range all {
 		r := p.Record
 		var action string
-		var parent evidence.ID
+		var parent, offer evidence.ID
 		switch b := r.Body.(type) {
 		case *evidence.RunOpened:
 			parent = b.Parent
@@ -105,9 +151,12 @@ func want(all []evidence.Placed, f ledger.Filter) []uint64 {
 			action = b.Action
 		case *evidence.Execution:
 			action = b.Action
+		case *evidence.HandoffAccepted:
+			offer = b.Offer
 		}
 		if (f.Run == "" || f.Run == r.Run) && (f.Actor == "" || f.Actor == r.Actor) && (f.Action == "" || f.Action == action) &&
-			(f.Kind == "" || f.Kind == r.Kind) && (f.Parent.IsZero() || f.Parent == parent) && (f.From == 0 || r.Time >= f.From) && (f.To == 0 || r.Time < f.To) &&
+			(f.Kind == "" || f.Kind == r.Kind) && (f.Parent.IsZero() || f.Parent == parent) &&
+			(f.Offer.IsZero() || f.Offer == offer) && (f.Known == "" || p.ID == known.ID) && (f.From == 0 || r.Time >= f.From) && (f.To == 0 || r.Time < f.To) &&
 			(f.After == nil || p.Index > *f.After) && (f.Limit == 0 || len(out) < f.Limit) {
 			out = append(out, p.Index)
 		}

@@ -79,6 +79,8 @@ type world struct {
 	clock *clock
 	cfg   ledger.Config
 	count int // of runs made
+	// offers is how many were accepted.
+	offers int
 	// daemon opens the store with the options of a daemon, not those of a test.
 	daemon bool
 }

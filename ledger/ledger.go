@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -149,10 +150,26 @@ func (l *Ledger) start(ctx context.Context) error {
 	if l.log.Head().Size == 0 {
 		return ErrNoLedger
 	}
+	if err := l.checkForm(ctx); err != nil {
+		return err
+	}
 	if err := errors.Join(l.loadRegistry(ctx), l.loadErasures(ctx)); err != nil {
 		return err
 	}
 	return l.finishErasures(ctx)
+}
+
+// checkForm refuses a store whose rows another version made. They would not be
+// wrong, only too few: nothing that is read would show it.
+func (l *Ledger) checkForm(ctx context.Context) error {
+	value, err := l.store.Row(ctx, []byte(formRow))
+	if err != nil && !errors.Is(err, tlog.ErrNoRow) {
+		return fmt.Errorf("the form of the index rows: %w", err)
+	}
+	if want := indexValue(rowForm); !bytes.Equal(value, want) {
+		return fmt.Errorf("expected index rows of form % x, found % x, of another version of this program: run reindex", want, value)
+	}
+	return nil
 }
 
 // loadRegistry applies the registry's records, which the index finds and whose

@@ -23,6 +23,9 @@ import (
 //	u  SHA-256(use)[:16]            index    the record that used something up
 //	x  digest (32 bytes), index     –        an erasure of that payload
 //	p  field, value, 0x00, first    deltas   the records of a batch with that value
+//	k  origin, 0x00, size, index    –        a handoff.accepted that names the tree
+//	                                         head of that size of that other ledger
+//	form                            number   rowForm, with entry 0
 //
 // A row of kind p stands for many records: first is the index from which its
 // batch was written on, the value holds the first record's distance from it,
@@ -35,6 +38,15 @@ const (
 	rowUse     = 'u'
 	rowErased  = 'x'
 	rowPosting = 'p'
+	rowKnown   = 'k'
+)
+
+// formRow is the row that says in which form the rows are: a store whose rows were
+// made before some kind of them was thought of would answer that nothing is there.
+// rowForm is raised with every such change.
+const (
+	formRow = "form"
+	rowForm = 2
 )
 
 // The fields of posting rows.
@@ -97,6 +109,14 @@ func runRow(kind byte, run runKey, index uint64) []byte {
 func hashRow(id evidence.ID) []byte  { return append([]byte{rowHash}, id[:]...) }
 func useRow(k useKey) []byte         { return append([]byte{rowUse}, k[:]...) }
 func indexValue(index uint64) []byte { return binary.AppendUvarint(nil, index) }
+func knownPrefix(origin string) []byte {
+	return append(append([]byte{rowKnown}, origin...), 0) // no origin has a zero byte
+}
+
+func knownRow(origin string, size, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(knownPrefix(origin), size), index)
+}
+
 func erasedRow(d evidence.Digest, index uint64) []byte {
 	return binary.BigEndian.AppendUint64(append([]byte{rowErased}, d[:]...), index)
 }
@@ -136,6 +156,9 @@ func rowsOf(first uint64, batch []indexed) []tlog.Row {
 	var post postings
 	for i := range batch {
 		e := &batch[i]
+		if e.index == 0 {
+			rows = append(rows, tlog.Row{Key: []byte(formRow), Value: indexValue(rowForm)})
+		}
 		rows = append(rows, tlog.Row{Key: hashRow(e.id), Value: indexValue(e.index)})
 		for _, u := range e.uses {
 			rows = append(rows, tlog.Row{Key: useRow(u), Value: indexValue(e.index)})
@@ -146,8 +169,11 @@ func rowsOf(first uint64, batch []indexed) []tlog.Row {
 				rows = append(rows, tlog.Row{Key: runRow(placeRow(r), run, e.index)})
 			}
 		}
-		if b, ok := r.Body.(*evidence.PayloadErased); ok {
+		switch b := r.Body.(type) {
+		case *evidence.PayloadErased:
 			rows = append(rows, tlog.Row{Key: erasedRow(b.Commit, e.index)})
+		case *evidence.HandoffAccepted:
+			rows = append(rows, tlog.Row{Key: knownRow(b.Origin, uint64(b.Head.Size), e.index)})
 		}
 		for f, v := range fieldsOf(r) {
 			post.add(f, v, e.index)
@@ -193,6 +219,12 @@ func parentOf(r *evidence.Record) string {
 		return b.Parent.String()
 	}
 	return ""
+}
+
+// acceptedIn returns what a handoff.accepted says, nil for another record.
+func acceptedIn(r *evidence.Record) *evidence.HandoffAccepted {
+	b, _ := r.Body.(*evidence.HandoffAccepted)
+	return b
 }
 
 // postings gathers the posting rows of one batch.

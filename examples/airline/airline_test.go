@@ -59,6 +59,11 @@ type call struct {
 // failed: a result that begins with Error is a call that failed.
 func (c *call) failed() bool { return strings.HasPrefix(c.output, "Error") }
 
+// changes reports whether a call changes bookings, or what a customer has.
+func (c *call) changes() bool {
+	return slices.Contains([]string{"book_reservation", "cancel_reservation", "send_certificate"}, c.tool) || strings.HasPrefix(c.tool, "update_")
+}
+
 func data(t *testing.T, name string) []byte {
 	t.Helper()
 	dir := os.Getenv("LEDGERD_AIRLINE_DATA")
@@ -349,11 +354,29 @@ func (w *world) judged(t *testing.T, run evidence.RunID) (*audit.Verdict, *audit
 	return nil, nil
 }
 
-// restsOn requires of a supported claim that it rests on one source; where the
-// contract expects nothing, it rests on none.
-func restsOn(t *testing.T, r *recording, v *audit.Verdict, source evidence.Source) {
+// Payload implements [audit.Payloads]: what an auditor of everything is shown.
+func (w *world) Payload(commit evidence.Digest) ([]byte, bool) {
+	p, err := w.Ledger.Vault().Payload(commit)
+	if err != nil {
+		return nil, false
+	}
+	return p.Data, true
+}
+
+// restsOn requires of a supported claim that it rests on one source; where nothing
+// happened that the contract accounts for, it rests on none.
+func (w *world) restsOn(t *testing.T, r *recording, v *audit.Verdict, source evidence.Source) {
 	t.Helper()
-	if v.Result == evidence.Supported && v.Contract.Source != source && (v.Contract.Source != "" || len(v.Contract.Records) > 0) {
+	doc, err := w.contracts(task, fmt.Appendf(nil, `{"id":%q}`, r.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var accounts struct{ Only []string }
+	if err := json.Unmarshal(doc.Document, &accounts); err != nil {
+		t.Fatal(err)
+	}
+	if v.Result == evidence.Supported && v.Contract.Source != source &&
+		slices.ContainsFunc(r.calls, func(c call) bool { return !c.failed() && slices.Contains(accounts.Only, c.tool) }) {
 		t.Errorf("%s rests on what is %q, want %q", r.ID, v.Contract.Source, source)
 	}
 }
@@ -387,8 +410,8 @@ const (
 
 // TestAirline: of the 100 runs, how often was a false completion caught? Whether the
 // bookings were right in the end, only this test knows: no verdict sees it. The
-// standing contract was written before it was first compared with the labels, and
-// was not changed since.
+// standing contract was written before it was first compared with the runs, and was
+// not changed since.
 func TestAirline(t *testing.T) {
 	all := recordings(t)
 	own := make(map[string][]byte)
@@ -404,25 +427,30 @@ func TestAirline(t *testing.T) {
 		contracts func(task string, input []byte) (*runtime.Contract, error)
 		want      score
 		but       []string // runs that the verdict is wrong about, where they are few
+		parts     tally    // of the standing contract, that runs broke
 	}{
 		{"the contract that comes with each run", func(_ string, input []byte) (*runtime.Contract, error) {
 			var of struct{ ID string }
 			err := json.Unmarshal(input, &of)
 			return &runtime.Contract{Document: own[of.ID], DeclaredBy: "operator"}, err
-		}, score{evidence.Supported: {30, 1}, evidence.Unsupported: {0, 30}, evidence.Contradicted: {1, 38}}, []string{"airline-02-1", "airline-05-1"}},
-		{"one standing contract for all of them", standing.For, score{evidence.Supported: {20, 40}, evidence.Unsupported: {11, 26}, evidence.Contradicted: {0, 3}}, nil},
+		}, score{evidence.Supported: {30, 1}, evidence.Unsupported: {0, 30}, evidence.Contradicted: {1, 38}}, []string{"airline-02-1", "airline-05-1"}, nil},
+		{"one standing contract for all of them", standing.For, score{evidence.Supported: {31, 51}, evidence.Contradicted: {0, 18}}, nil, tally{
+			"book_reservation": {0, 5}, "cancel_reservation": {0, 1}, "update_reservation_baggages": {0, 2}, "update_reservation_flights": {0, 11}, "/forbids/4": {0, 2},
+			idle: {20, 21}, kept: {11, 30},
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, c.contracts)
 			rt := w.Runtime(w.tools(t, all)...)
 			imported := make(map[string]evidence.Result)
+			parts := make(map[string][]string)
 			for _, r := range all {
 				id, said := w.imported(t, r)
 				v, report := w.judged(t, id)
 				if v.Result != said {
 					t.Errorf("%s: imported as %s, judged %s", r.ID, said, v.Result)
 				}
-				restsOn(t, r, v, evidence.SourceImported)
+				w.restsOn(t, r, v, evidence.SourceImported)
 				sound(t, r, v, report)
 				imported[r.ID] = said
 			}
@@ -433,11 +461,20 @@ func TestAirline(t *testing.T) {
 					t.Errorf("%s: %s through the runtime, imported %s", r.ID, v.Result, imported[r.ID])
 				}
 				passes := v.Result == evidence.Supported
-				restsOn(t, r, v, evidence.SourceRuntime)
+				w.restsOn(t, r, v, evidence.SourceRuntime)
 				if (summary != nil) != passes || passes && summary.Verdict.Result != v.Result {
 					t.Errorf("%s is %s, and the summary %+v", r.ID, v.Result, summary)
 				}
 				closed := w.Records(id)
+				switch {
+				case c.parts == nil:
+				case !passes:
+					parts[r.ID] = broken(t, try(t, standingContract(t), w.Ledger.Registry(), closed, id, w), closed)
+				case slices.ContainsFunc(r.calls, func(c call) bool { return !c.failed() && c.changes() }):
+					parts[r.ID] = []string{kept}
+				default:
+					parts[r.ID] = []string{idle}
+				}
 				end := closed[len(closed)-1].Record.Body.(*evidence.RunClosed)
 				if (end.End == evidence.Completed) != passes {
 					t.Errorf("%s is %s, and ended %s", r.ID, v.Result, end.End)
@@ -445,18 +482,62 @@ func TestAirline(t *testing.T) {
 				sound(t, r, v, report)
 			}
 			compare(t, imported, c.want, c.but)
+			if c.parts != nil {
+				count(t, parts, c.parts)
+			}
 		})
 	}
+}
+
+// Runs that broke no part.
+const (
+	idle = "nothing was changed"
+	kept = "changed as the policy says"
+)
+
+// tally is how many runs broke each part of a contract: of those whose bookings were
+// right in the end, and of those where they were wrong. A run may break several.
+type tally map[string][2]int
+
+// count compares what was broken with the labels, and prints the table of README.md.
+func count(t *testing.T, parts map[string][]string, want tally) {
+	t.Helper()
+	labels := truth(t)
+	found := make(tally)
+	for id, broken := range parts {
+		for _, part := range broken {
+			n := found[part]
+			if labels[id] {
+				n[right]++
+			} else {
+				n[wrong]++
+			}
+			found[part] = n
+		}
+	}
+	for _, part := range slices.Sorted(maps.Keys(found)) {
+		t.Logf("%-30s %3d right %3d wrong", part, found[part][right], found[part][wrong])
+	}
+	if !maps.Equal(found, want) {
+		t.Errorf("want %v, found %v", want, found)
+	}
+}
+
+// truth is whether the bookings of each run were right in the end.
+func truth(t *testing.T) map[string]bool {
+	t.Helper()
+	var labels map[string]bool
+	if err := json.Unmarshal(data(t, "labels.json"), &labels); err != nil {
+		t.Fatal(err)
+	}
+	return labels
 }
 
 // compare compares the verdicts with the labels, and prints the table of
 // docs/benchmarks.md.
 func compare(t *testing.T, verdicts map[string]evidence.Result, want score, but []string) {
 	t.Helper()
-	var labels map[string]bool
-	if err := json.Unmarshal(data(t, "labels.json"), &labels); err != nil {
-		t.Fatal(err)
-	}
+	labels := truth(t)
 	found := make(score)
 	var missed, alarms []string
 	for _, id := range slices.Sorted(maps.Keys(verdicts)) {
@@ -474,7 +555,7 @@ func compare(t *testing.T, verdicts map[string]evidence.Result, want score, but 
 		}
 	}
 	for _, r := range []evidence.Result{evidence.Supported, evidence.Unsupported, evidence.Contradicted} {
-		t.Logf("%-13s %3d right %3d wrong", r, found[r][right], found[r][wrong])
+		t.Logf("%-30s %3d right %3d wrong", r, found[r][right], found[r][wrong])
 	}
 	t.Logf("%d caught, %d missed, %d false alarms; the same imported and through the runtime",
 		found[evidence.Unsupported][wrong]+found[evidence.Contradicted][wrong], len(missed), len(alarms))

@@ -5,6 +5,7 @@
 // runtime: the recorded agent as the model, a server that answers from the
 // recording as the tools.
 //
-// There is no Go in it but the test, which reads the runs where
-// LEDGERD_AIRLINE_DATA says they are, and skips where they are absent.
+// There is no Go in it but tests: that of the runs reads them where
+// LEDGERD_AIRLINE_DATA says they are, and skips where they are absent; that of the
+// standing contract breaks each of its clauses, and needs no runs.
 package airline

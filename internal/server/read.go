@@ -72,6 +72,17 @@ func (v *values) number(name string, absent uint64) uint64 {
 	return n
 }
 
+// id reads an evidence ID, the zero ID where it is absent.
+func (v *values) id(name string) (id evidence.ID) {
+	if v.has(name) {
+		var err error
+		if id, err = evidence.ParseID(v.q.Get(name)); err != nil {
+			v.p = badRequest("%s: %v", name, err)
+		}
+	}
+	return id
+}
+
 func (v *values) time(name string) evidence.Time {
 	if !v.has(name) {
 		return 0
@@ -98,20 +109,20 @@ func (v *values) page(f *ledger.Filter) {
 }
 
 func (s *Server) findRecords(w http.ResponseWriter, r *http.Request, _ *Grant) {
-	v := parseQuery(r, "actor", "action", "kind", "parent", "from", "to", "after", "limit")
+	v := parseQuery(r, "actor", "action", "kind", "parent", "offer", "known", "from", "to", "after", "limit")
 	f := ledger.Filter{
 		Actor: v.q.Get("actor"), Action: v.q.Get("action"), Kind: evidence.Kind(v.q.Get("kind")),
-		From: v.time("from"), To: v.time("to"),
+		Known: v.q.Get("known"), From: v.time("from"), To: v.time("to"),
 	}
 	if f.Kind != "" && !f.Kind.Valid() {
 		v.p = badRequest("kind: want one of %v, found %q", evidence.Kinds(), f.Kind)
 	}
-	if v.has("parent") {
-		var err error
-		if f.Parent, err = evidence.ParseID(v.q.Get("parent")); err != nil {
-			v.p = badRequest("parent: %v", err)
+	if f.Known != "" {
+		if err := evidence.CheckIdentifier(f.Known); err != nil {
+			v.p = badRequest("known: %v", err)
 		}
 	}
+	f.Parent, f.Offer = v.id("parent"), v.id("offer")
 	v.page(&f)
 	s.sendPage(w, r, v, f)
 }

@@ -55,6 +55,8 @@ func (s *Server) table() []route {
 		query("actor", "string", "Who the record speaks for"),
 		query("action", "string", "Action of an authorization or execution"),
 		query("parent", "string", "Evidence ID that a run.opened names as its parent"),
+		query("offer", "string", "Evidence ID of the offer that a handoff.accepted accepts"),
+		query("known", "string", "Origin of another ledger: only the handoff.accepted that names the largest tree head of it"),
 		query("kind", "string", "Kind of the record"),
 		query("from", "string", "Not before this time (RFC 3339), by the record's own clock"),
 		query("to", "string", "Before this time"),
