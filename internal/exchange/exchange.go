@@ -144,6 +144,14 @@ func (x *Exchange) RemovePeer(origin string) error { return x.cfg.Peers.Remove(o
 // Peers lists the peers.
 func (x *Exchange) Peers() []api.Peer { return x.cfg.Peers.List() }
 
+// Counts returns how many offers wait here, and how much has to go out.
+func (x *Exchange) Counts() (waiting, pending int) {
+	x.mu.Lock()
+	pending = len(x.out)
+	x.mu.Unlock()
+	return len(x.inbox.list(evidence.TimeOf(x.now()))), pending
+}
+
 // Waiting lists the inbox, the oldest first.
 func (x *Exchange) Waiting(ctx context.Context) ([]api.Waiting, error) {
 	err := x.book.catchUp(ctx) // what was accepted does not wait
@@ -217,7 +225,7 @@ func (x *Exchange) deliveryOf(id evidence.ID, to string, expires evidence.Time, 
 	defer x.mu.Unlock()
 	p := x.out[id]
 	switch {
-	case p == nil && noted:
+	case p == nil && noted && n.State != api.DeliveryPending:
 		return api.Delivery{State: n.State, Reason: n.Reason, Detail: n.Detail}
 	case offer && expires < evidence.TimeOf(x.now()):
 		return api.Delivery{State: api.DeliveryExpired}

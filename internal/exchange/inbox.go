@@ -44,7 +44,11 @@ func openInbox(dir string, log *slog.Logger) (*inbox, error) {
 	b := &inbox{dir: dir, items: make(map[evidence.ID]*api.Waiting)}
 	for _, f := range files {
 		name, ok := strings.CutSuffix(f.Name(), offerSuffix)
-		if !ok || strings.HasPrefix(name, ".") {
+		if strings.HasPrefix(name, ".ev_") { // a crash left it half written
+			_ = os.Remove(filepath.Join(dir, f.Name()))
+			continue
+		}
+		if !ok {
 			continue
 		}
 		w, _, err := readOffer(filepath.Join(dir, f.Name()))
@@ -141,13 +145,13 @@ func (b *inbox) list(now evidence.Time) []api.Waiting {
 	return all
 }
 
-// count returns how many offers of a ledger wait.
-func (b *inbox) count(origin string, now evidence.Time) int {
-	n := 0
+// held returns how many offers of a ledger wait, and how many bytes they have.
+func (b *inbox) held(origin string, now evidence.Time) (n int, bytes int64) {
 	for _, w := range b.list(now) {
 		if w.Origin == origin {
 			n++
+			bytes += w.Size
 		}
 	}
-	return n
+	return n, bytes
 }

@@ -11,7 +11,7 @@ import (
 type Quotas struct {
 	Failures  int   // 60: requests of one address an hour that do not verify
 	Waiting   int   // 1,000: offers of one peer that wait
-	Bytes     int64 // 1 GiB: of one peer's bundles a day that verified
+	Bytes     int64 // 1 GiB: of one peer's bundles a day that verified, and of those that wait
 	Verifying int   // 2: verifications at a time
 }
 

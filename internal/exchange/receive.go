@@ -205,8 +205,11 @@ func (x *Exchange) room(origin string, kind bundle.AboutKind) error {
 	if ok, wait := x.bytes.left(origin, x.now()); !ok {
 		return tooMany(wait, "%d bytes of bundles of %s a day are taken, and were", x.quotas.Bytes, origin)
 	}
-	if kind == bundle.AboutOffer && x.inbox.count(origin, evidence.TimeOf(x.now())) >= x.quotas.Waiting {
-		return tooMany(time.Minute, "%d offers of %s wait here, as many as may", x.quotas.Waiting, origin)
+	if kind != bundle.AboutOffer {
+		return nil
+	}
+	if n, size := x.inbox.held(origin, evidence.TimeOf(x.now())); n >= x.quotas.Waiting || size >= x.quotas.Bytes {
+		return tooMany(time.Minute, "%d offers of %s wait here, of %d bytes: as many as may", n, origin, size)
 	}
 	return nil
 }
