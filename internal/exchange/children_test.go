@@ -49,6 +49,10 @@ func TestChildren(t *testing.T) {
 	if status, answer := r.post("POST", path, `{"tool":"chart","resource":"secrets","input":{}}`); status != http.StatusConflict || !strings.Contains(answer, api.ReasonParent) {
 		t.Errorf("a child alone: %d %s", status, answer)
 	}
+	// With its parent at work, a child is driven by its key alone.
+	_, err = r.agent.OpenRun(ctx, "analysis-1", api.OpenRun{Task: "analyse"})
+	r.must(err)
+	r.step("child-1", "first", "secrets", api.StepDenied)
 	again, err := open("child-1", "analysis-1")
 	r.must(err)
 	if again.Run != child.Run {

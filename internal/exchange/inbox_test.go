@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -236,6 +237,17 @@ func TestStrangersAreNotRead(t *testing.T) {
 	}
 }
 
+// TestSource: who gets many addresses of IPv6 is one sender all the same.
+func TestSource(t *testing.T) {
+	for a, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7/32", "::ffff:192.0.2.7": "192.0.2.7/32", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64",
+	} {
+		if got := exchange.SourceOf(netip.MustParseAddr(a)).String(); got != want {
+			t.Errorf("%s: want %s, found %s", a, want, got)
+		}
+	}
+}
+
 // TestSlowBody: a bundle that does not come is not waited for.
 func TestSlowBody(t *testing.T) {
 	g, r := strangers(t, nil)
@@ -270,10 +282,24 @@ func TestQuotas(t *testing.T) {
 	})
 	t.Run("bytes", func(t *testing.T) {
 		g, r := strangers(t, func(c *exchange.Config) { c.Quotas.Bytes = 1000 })
-		if status, p := r.deliver(g.bundleOf(g.offers("research-1", r))); status != http.StatusAccepted {
+		first := g.offers("research-1", r)
+		if status, p := r.deliver(g.bundleOf(first)); status != http.StatusAccepted {
 			t.Fatalf("%d %+v", status, p)
 		}
-		r.refused(g.bundleOf(g.offers("research-2", r)), 429, api.ReasonQuota)
+		second := g.bundleOf(g.offers("research-2", r))
+		r.refused(second, 429, api.ReasonQuota)
+		// It is the day's, also where nothing waits; and what waits counts after a restart.
+		_, err := r.agent.RejectOffer(ctx, first, "busy")
+		r.must(err)
+		r.refused(second, 429, api.ReasonQuota)
+		r.end()
+		r.start()
+		if status, p := r.deliver(second); status != http.StatusAccepted {
+			t.Fatalf("%d %+v", status, p)
+		}
+		r.end()
+		r.start()
+		r.refused(g.bundleOf(g.offers("research-3", r)), 429, api.ReasonQuota)
 	})
 	t.Run("failures", func(t *testing.T) {
 		g, r := strangers(t, func(c *exchange.Config) { c.Quotas.Failures = 3 })
@@ -385,6 +411,9 @@ func TestWhoSees(t *testing.T) {
 		body, err := json.Marshal(api.OpenRun{Task: "analyse", Agent: r.receiver().Actor, Continues: &offer})
 		r.must(err)
 		if !c.mayContinue {
+			if status, _ := send(t, "POST", r.URL+path+"/reject", "application/json", c.token, strings.NewReader(`{"because":"spite"}`)); status != 401 && status != 403 {
+				t.Errorf("%s rejects: %d", name, status)
+			}
 			if status, _ := send(t, "PUT", r.URL+"/v1/runs/stolen", "application/json", c.token, bytes.NewReader(body)); status != 401 && status != 403 {
 				t.Errorf("%s accepts: %d", name, status)
 			}
@@ -470,11 +499,13 @@ func TestSender(t *testing.T) {
 		},
 		"shouts": func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(422)
-			_ = json.NewEncoder(w).Encode(api.NewProblem(422, "handoff_rule", "%s", strings.Repeat("\x1b[31m", 1<<20)))
+			_ = json.NewEncoder(w).Encode(api.NewProblem(422, "handoff_rule", "%s", strings.Repeat("\x1b[31m", 10<<10)))
 		},
 		"babbles": func(w http.ResponseWriter, _ *http.Request) {
-			for range 64 {
-				_, _ = w.Write(bytes.Repeat([]byte("x"), 1<<20))
+			for some := bytes.Repeat([]byte("x"), 1<<20); ; {
+				if _, err := w.Write(some); err != nil {
+					return
+				}
 			}
 		},
 		"no daemon": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) },
@@ -490,6 +521,11 @@ func TestSender(t *testing.T) {
 	}
 	if elsewhere != 0 {
 		t.Errorf("%d requests went elsewhere", elsewhere)
+	}
+	for _, url := range []string{strings.Replace(other.URL, "http://", "http://user:secret@", 1), other.URL + "/?x=1", other.URL + "#x"} {
+		if _, err := exchange.NewSender(nil).Send(context.Background(), url, nil); err == nil || elsewhere != 0 {
+			t.Errorf("sent to %s", url)
+		}
 	}
 	for _, url := range []string{"http://handoffs.example", "ftp://127.0.0.1", "https://user:secret@handoffs.example", "https://handoffs.example/?x=1", "https://", "file:///etc/passwd", "//x"} {
 		if err := exchange.CheckURL(url); err == nil {

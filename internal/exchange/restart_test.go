@@ -1,16 +1,20 @@
 package exchange_test
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 
 	"ledgerd/evidence"
 	"ledgerd/internal/api"
+	"ledgerd/internal/exchange"
 )
 
 // TestSecondHandoff: from the second on, the receiver knows a tree head, says so, and
-// the giver's next bundle holds it.
+// the giver's next bundle holds it. Nobody is to blame for that.
 func TestSecondHandoff(t *testing.T) {
-	g, r := newSide(t, research, nil), newSide(t, analysis, nil)
+	g, r := newSide(t, research, nil), newSide(t, analysis, func(c *exchange.Config) { c.Quotas.Failures = 1 })
 	g.knows(r)
 	r.knows(g)
 	for _, key := range []string{"one", "two", "three"} {
@@ -99,6 +103,30 @@ func TestHere(t *testing.T) {
 		if n := len(g.records(evidence.KindHandoffAccepted, offer)); n != 1 {
 			t.Errorf("%d acceptances", n)
 		}
+	}
+}
+
+// TestAnsweredByHand: what was answered in another way is not sent any more.
+func TestAnsweredByHand(t *testing.T) {
+	g, r := newSide(t, research, nil), newSide(t, analysis, nil)
+	r.knows(g)
+	r.until("nothing is left", func() bool { _, pending := r.Exchange.Counts(); return pending == 0 })
+	var sent atomic.Int64
+	closed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		sent.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer closed.Close()
+	_, err := g.admin.AddPeer(ctx, api.Peer{URL: closed.URL, Trust: r.trust()})
+	g.must(err)
+	offer := g.offers("research-1", r)
+	g.until("it was tried", func() bool { return sent.Load() > 0 })
+	r.deliver(g.bundleOf(offer))
+	_, err = r.continues("analysis-1", offer)
+	r.must(err)
+	g.until("the acceptance came back", func() bool { return len(g.records(evidence.KindHandoffAccepted, offer)) == 1 })
+	if _, pending := g.Exchange.Counts(); pending != 0 {
+		t.Errorf("%d are still to go out", pending)
 	}
 }
 
