@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"time"
@@ -24,7 +27,7 @@ import (
 // handoffCommands are what a script about handoffs needs of agents and auditors.
 var handoffCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"receiver": receiver, "work": work, "continue": continues, "both": both, "verify": verifies,
-	"waits": waits, "returns": returns,
+	"waits": waits, "returns": returns, "shouting": shouting,
 }
 
 // inLedger opens the ledger of a directory as a runtime that permits everything.
@@ -134,6 +137,18 @@ func untilHandoffs(ts *testscript.TestScript, dir string, is func(*api.Handoffs)
 		time.Sleep(50 * time.Millisecond)
 	}
 	ts.Fatalf("the handoffs of %s never came so far", dir)
+}
+
+// shouting NAME sets a variable to the URL of a peer that answers with text that
+// drives a terminal.
+func shouting(ts *testscript.TestScript, _ bool, args []string) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		p := api.NewProblem(http.StatusUnprocessableEntity, "handoff_\x1b[31mred", "\x1b]8;;http://evil.example\x07click\u202e")
+		w.WriteHeader(p.Status)
+		_ = json.NewEncoder(w).Encode(p)
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.URL)
 }
 
 func readTrust(ts *testscript.TestScript, name string) *bundle.Trust {

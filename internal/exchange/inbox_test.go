@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,6 +98,34 @@ func TestOnce(t *testing.T) {
 	}
 	if n := len(g.records(evidence.KindHandoffAccepted, offer)); n != 1 {
 		t.Errorf("%d acceptances came back", n)
+	}
+}
+
+// TestManyAtOnce: of those who accept at once, for two runs, those for one succeed.
+func TestManyAtOnce(t *testing.T) {
+	g, r := strangers(t, nil)
+	offer := g.offers("research-1", r)
+	r.deliver(g.bundleOf(offer))
+	var took [2]atomic.Int64
+	var all sync.WaitGroup
+	for i := range 12 {
+		all.Go(func() {
+			_, err := r.continues(fmt.Sprint("analysis-", i%2), offer)
+			var p *api.Problem
+			switch {
+			case err == nil:
+				took[i%2].Add(1)
+			case !errors.As(err, &p) || p.Reason != "handoff_already_accepted":
+				t.Errorf("refused: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if a, b := took[0].Load(), took[1].Load(); a*b != 0 || a+b != 6 {
+		t.Errorf("%d accepted for one run, and %d for the other", a, b)
+	}
+	if n := len(r.records(evidence.KindHandoffAccepted, offer)); n != 1 {
+		t.Errorf("%d acceptances", n)
 	}
 }
 
@@ -521,6 +551,20 @@ func TestSender(t *testing.T) {
 	}
 	if elsewhere != 0 {
 		t.Errorf("%d requests went elsewhere", elsewhere)
+	}
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, `{"offer":"ev_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE","state":"received"}`)
+	}))
+	defer secure.Close()
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	if _, err := exchange.NewSender(nil).Send(context.Background(), secure.URL, []byte("x")); err == nil {
+		t.Error("sent to whom nobody vouches for")
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(secure.Certificate())
+	if got, err := exchange.NewSender(&tls.Config{RootCAs: pool}).Send(context.Background(), secure.URL, []byte("x")); err != nil || got.State != api.StateReceived {
+		t.Errorf("by TLS: %+v %v", got, err)
 	}
 	for _, url := range []string{strings.Replace(other.URL, "http://", "http://user:secret@", 1), other.URL + "/?x=1", other.URL + "#x"} {
 		if _, err := exchange.NewSender(nil).Send(context.Background(), url, nil); err == nil || elsewhere != 0 {

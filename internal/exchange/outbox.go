@@ -247,14 +247,16 @@ func (x *Exchange) settled(p *parcel, err error) {
 	p.next = x.now().Add(x.delay(p.tries, err))
 }
 
-// delay is how long until the next try: between half of it and all of it, so that
-// peers who come back are not called by all at once.
+// delay is how long until the next try: twice as long each time, and between half of
+// that and all of it, so that who comes back is not called by all at once; no sooner
+// than the peer asked for.
 func (x *Exchange) delay(tries int, err error) time.Duration {
 	d := min(x.cfg.Retry<<min(tries-1, 20), maxRetry)
+	d = d/2 + rand.N(d/2+1)
 	if later, ok := errors.AsType[*Later](err); ok {
 		d = max(d, later.After)
 	}
-	return d/2 + rand.N(d/2+1)
+	return d
 }
 
 // final reports whether trying again cannot go better.
