@@ -100,8 +100,11 @@ func New(ctx context.Context, cfg Config) (*Exchange, error) {
 	return x, nil
 }
 
-// Start begins to send what has to go out.
+// Start begins to send what has to go out. Of no exchange it sends nothing.
 func (x *Exchange) Start() {
+	if x == nil {
+		return
+	}
 	x.done.Go(x.follow)
 	x.done.Go(x.postman)
 }
@@ -122,11 +125,6 @@ func (x *Exchange) Party(agent string) *handoff.Party {
 	return &handoff.Party{
 		Ledger: runtime.Embedded{Ledger: x.cfg.Ledger}, Origin: x.origin, Agent: agent, Key: x.cfg.Key, Trust: x.cfg.Peers.Trust(), Clock: x.now,
 	}
-}
-
-// hosts reports whether the runtime signs for an actor.
-func (x *Exchange) hosts(actor string) bool {
-	return x.cfg.Ledger.Registry().Speaks(x.cfg.Key.Public().Thumbprint(), actor) == nil
 }
 
 // AddPeer adds a peer, and sends it what waits for it.

@@ -476,6 +476,11 @@ func TestSaysNoSecret(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	g := newSide(t, research, func(c *exchange.Config) { c.Logger = log })
 	r := newSide(t, analysis, func(c *exchange.Config) { c.Logger = log })
+	for _, s := range []*side{g, r} { // the listeners' log, too
+		s.end()
+		s.how.Server = func(c *server.Config) { c.Logger = log }
+		s.start()
+	}
 	g.knows(r)
 	r.knows(g)
 	offer := g.offers("research-1", r)

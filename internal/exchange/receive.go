@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -255,15 +256,36 @@ func (x *Exchange) keep(v *handoff.Verified, b []byte) error {
 // receiver is for whom an offer to that recipient may be here: an agent, and a key
 // that signs for it. To nobody: no offer is for the receiver that is returned.
 func (x *Exchange) receiver(to evidence.Recipient) handoff.Receiver {
-	g := x.cfg.Ledger.Registry()
-	name, _ := audit.SplitInstance(to.Actor)
-	agent := slices.ContainsFunc(g.Actors(), func(a audit.ActorState) bool {
-		return (a.Name == name || a.Name == to.Actor) && a.Role == evidence.RoleAgent
-	})
-	if !agent || g.Speaks(to.Key, to.Actor) != nil {
+	if !x.signs(to.Key, to.Actor) {
 		return handoff.Receiver{Origin: x.origin, Actor: to.Actor}
 	}
 	return handoff.Receiver{Origin: x.origin, Actor: to.Actor, Key: to.Key}
+}
+
+// hosts reports whether the runtime signs for an agent.
+func (x *Exchange) hosts(agent string) bool { return x.signs(x.cfg.Key.Public().Thumbprint(), agent) }
+
+// signs reports whether a key, as the registry stands now, is an agent's own, or that
+// of the runtime that hosts it, or whose instance it is.
+func (x *Exchange) signs(key evidence.Digest, agent string) bool {
+	all := x.cfg.Ledger.Registry().Actors()
+	named := func(name string) *audit.ActorState {
+		i := slices.IndexFunc(all, func(a audit.ActorState) bool { return a.Name == name })
+		if i < 0 {
+			return nil
+		}
+		return &all[i]
+	}
+	has := func(a *audit.ActorState) bool {
+		return a != nil && slices.ContainsFunc(a.Keys, func(k audit.KeyState) bool { return k.Until == math.MaxUint64 && k.Key.Thumbprint() == key })
+	}
+	a := named(agent)
+	if a == nil {
+		if name, instance := audit.SplitInstance(agent); instance {
+			a = named(name)
+		}
+	}
+	return a != nil && a.Role == evidence.RoleAgent && (a.Name == agent && has(a) || a.Host != "" && has(named(a.Host)))
 }
 
 // reject records why an offer is refused, where what its ledger signed shows that,
