@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"ledgerd/internal/api"
 	"ledgerd/ledger"
@@ -50,6 +51,9 @@ func asLedger(err error) error {
 	case api.ReasonNoToken, api.ReasonRight, api.ReasonOtherActor, api.ReasonCrossOrigin, api.ReasonHost, api.ReasonMalformed,
 		api.ReasonNotFound, api.ReasonMethod, api.ReasonSlow, api.ReasonTooLarge, api.ReasonMediaType, api.ReasonInternal, api.ReasonNotConfigured:
 		return p // of the request, and not of a record
+	}
+	if strings.HasPrefix(p.Reason, api.ReasonHandoff) {
+		return p
 	}
 	switch p.Status {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusConflict, http.StatusUnprocessableEntity:

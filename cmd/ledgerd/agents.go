@@ -12,6 +12,7 @@ import (
 	"ledgerd/evidence"
 	"ledgerd/internal/agent"
 	"ledgerd/internal/datadir"
+	"ledgerd/internal/exchange"
 	"ledgerd/internal/notify"
 	"ledgerd/internal/telemetry"
 	"ledgerd/runtime"
@@ -38,7 +39,7 @@ const driverLease = 10 * time.Second
 const policyInterval = time.Second
 
 // agents makes the host of agents' runs; nil where this directory drives none.
-func agents(c *cli.Context, l *datadir.Ledger, tracing *telemetry.Tracing, humans *notify.Notifier, log *slog.Logger) (*agent.Host, error) {
+func agents(c *cli.Context, l *datadir.Ledger, handoffs *exchange.Exchange, tracing *telemetry.Tracing, humans *notify.Notifier, log *slog.Logger) (*agent.Host, error) {
 	permit, err := permitter(c, log)
 	if err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func agents(c *cli.Context, l *datadir.Ledger, tracing *telemetry.Tracing, human
 	if err != nil {
 		return nil, err
 	}
-	return agent.New(agent.Config{Runtime: rt, Actor: l.Dir.Runtime, Ledger: l.Ledger, Logger: log}), nil
+	return agent.New(agent.Config{Runtime: rt, Actor: l.Dir.Runtime, Ledger: l.Ledger, Handoffs: handoffs, Logger: log}), nil
 }
 
 // permitter decides what agents may do: the policies of --policies, or nothing.

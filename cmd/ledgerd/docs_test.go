@@ -185,16 +185,20 @@ func verifyPage(t *testing.T, dir string) {
 	}
 }
 
-// TestHandoffsPage: the commands of docs/handoffs.md are those of the script that
-// plays both sides.
+// TestHandoffsPage: the commands of docs/handoffs.md are those of the scripts that
+// play both sides.
 func TestHandoffsPage(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/handoffs.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	script, err := os.ReadFile("testdata/script/handoff.txt")
-	if err != nil {
-		t.Fatal(err)
+	var script []byte
+	for _, name := range []string{"handoff.txt", "peers.txt"} {
+		one, err := os.ReadFile("testdata/script/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script = append(script, one...)
 	}
 	commands := 0
 	for line := range strings.Lines(string(doc)) {
@@ -203,16 +207,13 @@ func TestHandoffsPage(t *testing.T) {
 		}
 		commands++
 		if !strings.Contains("\n"+string(script), "\n"+line) {
-			t.Errorf("not in testdata/script/handoff.txt: %s", line)
+			t.Errorf("not in testdata/script/handoff.txt or peers.txt: %s", line)
 		}
 	}
-	if commands < 8 {
+	if commands < 15 {
 		t.Errorf("only %d commands", commands)
 	}
-	for _, reason := range []handoff.Reason{
-		handoff.Malformed, handoff.Untrusted, handoff.Signature, handoff.Audience, handoff.Expired, handoff.Used, handoff.Rule, handoff.NoEvidence,
-		handoff.BadEvidence, handoff.OtherEvidence, handoff.HeadOld, handoff.HeadOlder, handoff.HeadOther, handoff.Artifact, handoff.Scope, handoff.Large,
-	} {
+	for _, reason := range handoff.Reasons() {
 		if !strings.Contains(string(doc), "| `"+string(reason)+"` |") {
 			t.Errorf("no row for %s", reason)
 		}

@@ -15,6 +15,7 @@ import (
 	"ledgerd/client"
 	"ledgerd/evidence"
 	"ledgerd/handoff"
+	"ledgerd/internal/api"
 	"ledgerd/internal/datadir"
 	"ledgerd/ledger"
 	"ledgerd/runtime"
@@ -27,14 +28,14 @@ func init() {
 			&cli.PathFlag{Name: "key", Usage: "`FILE` with the key that signs for it (default: the runtime's in --data-dir)"},
 		)...)
 	}
-	trust := &cli.StringSliceFlag{Name: "trust", Usage: "`FILE` with the ledgers of those who hand over, and of those before them; several are trusted together", Required: true}
+	trust := &cli.StringSliceFlag{Name: "trust", Usage: "`FILE` with the ledgers of those who hand over, and of those before them; several are trusted together (default: what the peers' trust files name)"}
 	artifact := &cli.PathFlag{Name: "artifact", Usage: "`FILE` with the artifact, where it was carried by itself"}
 	bare := &cli.BoolFlag{Name: "bare", Usage: "take offers that rest on no evidence: the giver's word is all"}
 	runtimeFlag := &cli.StringFlag{Name: "runtime", Usage: "`NAME` of the runtime (default: that of --data-dir)"}
 	register(&cli.Command{
 		Name:  "handoff",
 		Usage: "hand work over, and take over what was verified",
-		Subcommands: []*cli.Command{
+		Subcommands: append(inboxCommands(), []*cli.Command{
 			{
 				Name: "offer", Usage: "offer work of a run to another agent, and write the bundle about the offer",
 				Flags: party(outFlag("write the bundle"), runtimeFlag,
@@ -67,11 +68,11 @@ func init() {
 				Action: with(knownHead),
 			},
 			{
-				Name: "show", Usage: "verify an offer, and show what would be accepted", ArgsUsage: "FILE", Flags: party(trust, artifact, bare),
+				Name: "show", Usage: "verify an offer, and show what would be accepted", ArgsUsage: "FILE|EV", Flags: party(trust, artifact, bare),
 				Action: with(func(c *cli.Context, t *target) error { return receiveHandoff(c, t, showOffer) }),
 			},
 			{
-				Name: "accept", Usage: "accept an offer that verifies, for a run that continues it", ArgsUsage: "FILE",
+				Name: "accept", Usage: "accept an offer that verifies, for a run that continues it: a file, or one that waits in the inbox", ArgsUsage: "FILE|EV",
 				Flags: party(trust, artifact, bare, runtimeFlag,
 					&cli.StringFlag{Name: "run-key", Usage: "`KEY` of the run that will continue it", Required: true},
 					&cli.PathFlag{Name: "back", Usage: "write the bundle about the acceptance to `FILE`, for the giver"},
@@ -79,7 +80,7 @@ func init() {
 				Action: with(func(c *cli.Context, t *target) error { return receiveHandoff(c, t, acceptOffer) }),
 			},
 			{
-				Name: "reject", Usage: "record why an offer is not accepted", ArgsUsage: "FILE",
+				Name: "reject", Usage: "record why an offer is not accepted", ArgsUsage: "FILE|EV",
 				Flags:  party(trust, artifact, bare, &cli.StringFlag{Name: "because", Usage: "`WORD` of yours, where it verifies"}),
 				Action: with(rejectHandoff),
 			},
@@ -93,7 +94,7 @@ func init() {
 				Action: with(handoffGraph),
 			},
 			{Name: "list", Usage: "list the offers, acceptances and rejections of this ledger", Flags: ledgerFlags(outputFlag()), Action: with(listHandoffs)},
-		},
+		}...),
 	})
 }
 
@@ -294,9 +295,9 @@ func knownHead(c *cli.Context, t *target) error {
 	return err
 }
 
-// received reads what was handed over.
+// received reads what was handed over: a file, or what waits in the inbox.
 func (t *target) received(c *cli.Context) (*handoff.Party, []byte, []byte, error) {
-	if err := args(c, "FILE"); err != nil {
+	if err := args(c, "FILE|EV"); err != nil {
 		return nil, nil, nil, err
 	}
 	p, err := t.party(c)
@@ -306,6 +307,15 @@ func (t *target) received(c *cli.Context) (*handoff.Party, []byte, []byte, error
 	artifact, err := artifactOf(c)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if len(c.StringSlice("trust")) == 0 {
+		if p.Trust, err = t.trustOfPeers(c); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	if offer, err := evidence.ParseID(c.Args().First()); err == nil {
+		b, err := t.offerBundle(c, offer)
+		return p, b, artifact, err
 	}
 	b, err := readBundle(c.Args().First())
 	return p, b, artifact, err
@@ -434,10 +444,16 @@ type handoffView struct {
 	Task   string        `json:"task,omitempty"`
 	Run    string        `json:"run,omitempty"` // that offered, or that the acceptance opens
 	Reason string        `json:"reason,omitempty"`
+
+	Delivery *api.Delivery `json:"delivery,omitempty"`
 }
 
 func listHandoffs(c *cli.Context, t *target) error {
 	if err := args(c); err != nil {
+		return err
+	}
+	sent, err := t.deliveries(c)
+	if err != nil {
 		return err
 	}
 	found := 0
@@ -462,6 +478,9 @@ func listHandoffs(c *cli.Context, t *target) error {
 			case *evidence.HandoffRejected:
 				w.Offer, w.With, w.Reason = b.Offer, b.Origin, b.Reason
 				line += fmt.Sprintf("  not %s of %s: %s", b.Offer, b.Origin, b.Reason)
+			}
+			if w.Delivery = sent[p.ID]; w.Delivery != nil {
+				line += "  [" + strings.TrimSuffix(w.Delivery.State+": "+w.Delivery.Reason, ": ") + "]"
 			}
 			if err := show(c, w, line); err != nil {
 				return err

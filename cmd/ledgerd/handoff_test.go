@@ -3,16 +3,22 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"ledgerd/audit"
 	"ledgerd/bundle"
+	"ledgerd/client"
 	"ledgerd/evidence"
 	"ledgerd/handoff"
+	"ledgerd/internal/api"
 	"ledgerd/internal/datadir"
 	"ledgerd/ledger"
 	"ledgerd/runtime"
@@ -21,6 +27,7 @@ import (
 // handoffCommands are what a script about handoffs needs of agents and auditors.
 var handoffCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"receiver": receiver, "work": work, "continue": continues, "both": both, "verify": verifies,
+	"waits": waits, "returns": returns, "shouting": shouting,
 }
 
 // inLedger opens the ledger of a directory as a runtime that permits everything.
@@ -84,6 +91,64 @@ func continues(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(run.End(ctx, evidence.Stopped, "enough"))
 		ts.Setenv("RUN", string(run.ID()))
 	})
+}
+
+// waits DIR waits until an offer lies in the inbox of the daemon of a directory, and
+// sets OFFER.
+func waits(ts *testscript.TestScript, _ bool, args []string) {
+	untilHandoffs(ts, args[0], func(all *api.Handoffs) bool {
+		if len(all.Waiting) > 0 {
+			ts.Setenv("OFFER", all.Waiting[0].Offer.String())
+		}
+		return len(all.Waiting) > 0
+	})
+}
+
+// returns DIR waits until an acceptance stands in the ledger of a directory, and
+// nothing has to go out any more.
+func returns(ts *testscript.TestScript, _ bool, args []string) {
+	untilHandoffs(ts, args[0], func(all *api.Handoffs) bool {
+		found := false
+		for _, h := range all.Handoffs {
+			if h.Delivery != nil && h.Delivery.State == api.DeliveryPending {
+				return false
+			}
+			found = found || h.Kind == evidence.KindHandoffAccepted
+		}
+		return found
+	})
+}
+
+func untilHandoffs(ts *testscript.TestScript, dir string, is func(*api.Handoffs) bool) {
+	d, err := datadir.Open(ts.MkAbs(dir))
+	ts.Check(err)
+	a, err := d.Daemon()
+	ts.Check(err)
+	token, err := d.AdminToken()
+	ts.Check(err)
+	c, err := client.New(a.URL, client.Options{Token: token})
+	ts.Check(err)
+	for range 600 {
+		all, err := c.Handoffs(context.Background(), nil)
+		ts.Check(err)
+		if is(all) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("the handoffs of %s never came so far", dir)
+}
+
+// shouting NAME sets a variable to the URL of a peer that answers with text that
+// drives a terminal.
+func shouting(ts *testscript.TestScript, _ bool, args []string) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		p := api.NewProblem(http.StatusUnprocessableEntity, "handoff_\x1b[31mred", "\x1b]8;;http://evil.example\x07click\u202e")
+		w.WriteHeader(p.Status)
+		_ = json.NewEncoder(w).Encode(p)
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.URL)
 }
 
 func readTrust(ts *testscript.TestScript, name string) *bundle.Trust {

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs sessions as somebody would type them. Four commands are the
-// scripts' own: `agent DIR RUN` runs a program that pays (see agent), `ready DIR` waits for the daemon of a directory and sets SERVER,
+// scripts' own: `agent DIR RUN` runs a program that pays (see agent), `ready DIR` waits for the daemon of a directory and sets SERVER and INBOX,
 // `mode FILE MODE` compares permissions, `setjson NAME FILE MEMBER` sets a
 // variable to a member of the last JSON object of a file. Those about handoffs are in
 // handoffCommands.
@@ -68,6 +68,7 @@ func ready(ts *testscript.TestScript, _ bool, args []string) {
 		c, err := client.New(a.URL, client.Options{})
 		if err == nil && c.Ready(context.Background()) == nil {
 			ts.Setenv("SERVER", a.URL)
+			ts.Setenv("INBOX", a.Handoffs)
 			return
 		}
 	}

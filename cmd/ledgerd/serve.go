@@ -17,6 +17,7 @@ import (
 
 	"ledgerd/internal/agent"
 	"ledgerd/internal/datadir"
+	"ledgerd/internal/exchange"
 	"ledgerd/internal/server"
 	"ledgerd/internal/telemetry"
 	"ledgerd/ledger/pebblestore"
@@ -27,7 +28,7 @@ func init() {
 	register(&cli.Command{
 		Name:  "serve",
 		Usage: "serve a ledger over HTTP",
-		Flags: append(append(agentFlags(), notifyFlags()...),
+		Flags: append(append(append(agentFlags(), notifyFlags()...), inboxFlags()...),
 			dataDirFlag(), headFileFlag(),
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8420", Usage: "`ADDRESS` host:port, or unix:/path"},
 			&cli.BoolFlag{Name: "public-log", Usage: "tree heads and tiles, which hold every record and no payload, need no token"},
@@ -52,12 +53,12 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	secure, err := tlsConfig(c)
+	secure, err := tlsConfig(c, "tls")
 	if err != nil {
 		return err
 	}
 	address := c.String("listen")
-	if err := mayListen(address, secure != nil); err != nil {
+	if err := mayListen("listen", "tls", address, secure != nil); err != nil {
 		return err
 	}
 	d, err := dataDir(c)
@@ -86,30 +87,44 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	host, err := agents(c, l, tracing, humans, log)
+	handoffs, err := openExchange(c, l, log)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	s, ln, err := listen(c, l, host, tracing, metrics, log, address)
+	host, err := agents(c, l, handoffs, tracing, humans, log)
 	if err != nil {
+		return errors.Join(err, handoffs.Close(), l.Close())
+	}
+	end := func() error {
 		host.Close()
-		return errors.Join(err, l.Close())
+		return handoffs.Close()
+	}
+	inbox, err := openInbox(c, l, handoffs, metrics, log)
+	if err != nil {
+		return errors.Join(err, end(), l.Close())
+	}
+	s, ln, err := listen(c, l, host, handoffs, tracing, metrics, log, address)
+	if err != nil {
+		return errors.Join(err, inbox.Close(), end(), l.Close())
 	}
 	url := urlOf(ln.Addr(), secure != nil)
-	if err := d.Announce(url); err != nil {
-		host.Close()
-		return errors.Join(err, ln.Close(), l.Close())
+	if err := d.Announce(url, inbox.URL()); err != nil {
+		return errors.Join(err, ln.Close(), inbox.Close(), end(), l.Close())
 	}
-	log.Info("serving", "origin", d.Origin, "url", url, "size", l.Head().Size, "data_dir", d.Path, "copy", d.Copy)
+	log.Info("serving", "origin", d.Origin, "url", url, "size", l.Head().Size, "data_dir", d.Path, "copy", d.Copy, "handoffs", inbox.URL())
 
 	humans.Start()
+	handoffs.Start()
 
-	err = serveUntil(c.Context, l, fatal, func(ctx context.Context) error { return s.Serve(ctx, ln, secure, c.Duration("grace")) })
+	err = serveUntil(c.Context, l, fatal, func(ctx context.Context) error {
+		return together(ctx, func(ctx context.Context) error { return s.Serve(ctx, ln, secure, c.Duration("grace")) },
+			func(ctx context.Context) error { return inbox.Serve(ctx, c.Duration("grace")) })
+	})
 	if err == nil {
-		host.Close()
+		err = end()
 		hush(humans)
 		flush(tracing, log)
-		err = errors.Join(l.Close(), d.Withdraw())
+		err = errors.Join(err, l.Close(), d.Withdraw())
 		log.Info("stopped", "size", l.Head().Size)
 	}
 	return err
@@ -153,7 +168,28 @@ func serveUntil(ctx context.Context, l *datadir.Ledger, fatal <-chan error, serv
 	return cli.Exit(fmt.Sprintf("the log has died, and nothing more is written: %v", err), exitInternal)
 }
 
-func listen(c *cli.Context, l *datadir.Ledger, host *agent.Host, tracing *telemetry.Tracing, metrics *server.Metrics, log *slog.Logger, address string) (*server.Server, net.Listener, error) {
+// together serves listeners until ctx ends or one of them fails.
+func together(ctx context.Context, serve ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, len(serve))
+	for _, one := range serve {
+		go func() {
+			err := one(ctx)
+			if err != nil {
+				cancel()
+			}
+			done <- err
+		}()
+	}
+	var err error
+	for range serve {
+		err = errors.Join(err, <-done)
+	}
+	return err
+}
+
+func listen(c *cli.Context, l *datadir.Ledger, host *agent.Host, handoffs *exchange.Exchange, tracing *telemetry.Tracing, metrics *server.Metrics, log *slog.Logger, address string) (*server.Server, net.Listener, error) {
 	tokens, err := l.Dir.Tokens()
 	if err != nil {
 		return nil, nil, err
@@ -163,7 +199,7 @@ func listen(c *cli.Context, l *datadir.Ledger, host *agent.Host, tracing *teleme
 		hosts = append(hosts, host)
 	}
 	s, err := server.New(server.Config{
-		Ledger: l.Ledger, Tokens: tokens, Agents: host, PublicLog: c.Bool("public-log"), Hosts: hosts, Metrics: metrics, Logger: log,
+		Ledger: l.Ledger, Tokens: tokens, Agents: host, Handoffs: handoffs, PublicLog: c.Bool("public-log"), Hosts: hosts, Metrics: metrics, Logger: log,
 		Version: version(), Trace: tracing.Incoming, Backup: func(ctx context.Context) (string, error) { return backupNow(ctx, l, c.Path("backup-dir")) },
 	})
 	if err != nil {
@@ -199,29 +235,31 @@ func backupNow(ctx context.Context, l *datadir.Ledger, dir string) (string, erro
 	return path, l.Backup(ctx, path)
 }
 
-// mayListen refuses to listen where others could read tokens on the wire.
-func mayListen(address string, secure bool) error {
+// mayListen refuses to listen where others could read on the wire what is not theirs.
+// files begins the names of the flags that would keep them from it.
+func mayListen(flag, files, address string, secure bool) error {
 	if strings.HasPrefix(address, "unix:") || secure {
 		return nil
 	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return usage("--listen: want host:port or unix:/path, found %q", address)
+		return usage("--%s: want host:port or unix:/path, found %q", flag, address)
 	}
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return usage("--listen %s: want --tls-cert and --tls-key beyond loopback, where a token sent in the clear is everybody's", address)
+	return usage("--%s %s: want --%s-cert and --%s-key beyond loopback, where what is sent in the clear is everybody's", flag, address, files, files)
 }
 
-func tlsConfig(c *cli.Context) (*tls.Config, error) {
-	cert, key := c.Path("tls-cert"), c.Path("tls-key")
+// tlsConfig reads the files that two flags name; nil where neither does.
+func tlsConfig(c *cli.Context, files string) (*tls.Config, error) {
+	cert, key := c.Path(files+"-cert"), c.Path(files+"-key")
 	if cert == "" && key == "" {
 		return nil, nil
 	}
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		return nil, fmt.Errorf("--%s-cert, --%s-key: %w", files, files, err)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}}, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"ledgerd/internal/api"
 	"ledgerd/internal/server"
+	"ledgerd/internal/wholefile"
 	"ledgerd/ledger/pebblestore"
 )
 
@@ -72,7 +73,7 @@ func addToken(c *cli.Context) error {
 		return err
 	}
 	if path := c.Path("o"); path != "" {
-		if err := server.WriteSecret(path, []byte(made.Secret+"\n"), false); err != nil {
+		if err := wholefile.Write(path, []byte(made.Secret+"\n"), false); err != nil {
 			return fmt.Errorf("token %s was made, and its secret is lost: revoke it. %w", made.ID, err)
 		}
 		return show(c, made.Token, fmt.Sprintf("%s for %s, secret in %s", made.ID, made.Actor, path))

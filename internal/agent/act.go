@@ -92,10 +92,34 @@ func (h *Host) Open(ctx context.Context, by, key string, o api.OpenRun) (*api.Ru
 		runtime.As(o.Agent), runtime.Input(o.Task, input), runtime.For(o.Principal), runtime.Subject(o.Subject), runtime.Intent(o.Intent),
 		runtime.Budget(o.Budget), h.driver(),
 	}
+	accepted, err := h.continues(ctx, o.Agent, key, o.Continues)
+	if err != nil {
+		return nil, err
+	}
+	options = append(options, accepted...)
+	if o.Parent != "" {
+		if err := CheckKey(o.Parent); err != nil {
+			return nil, err
+		}
+		parent, free, err := h.hold(ctx, by, o.Parent)
+		if err != nil {
+			return nil, fmt.Errorf("the parent: %w", err)
+		}
+		defer free()
+		options = append(options, runtime.Child(parent))
+	}
 	opened := false
-	open := func(ctx context.Context) (*runtime.Run, error) {
+	open := func(ctx context.Context) (run *runtime.Run, free func(), err error) {
 		opened = true
-		return h.cfg.Runtime.Open(ctx, key, options...)
+		if o.Parent != "" { // the child keeps it at work
+			if _, free, err = h.hold(ctx, by, o.Parent); err != nil {
+				return nil, nil, fmt.Errorf("the parent: %w", err)
+			}
+		}
+		if run, err = h.cfg.Runtime.Open(ctx, key, options...); err != nil && free != nil {
+			free()
+		}
+		return run, free, err
 	}
 	var state *api.RunState
 	err = h.anew(ctx, by, key, open, func(run *runtime.Run) error {

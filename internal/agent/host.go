@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 
 	"ledgerd/audit"
 	"ledgerd/evidence"
+	"ledgerd/internal/exchange"
 	"ledgerd/ledger"
 	"ledgerd/runtime"
 )
@@ -22,9 +22,12 @@ type Config struct {
 	Runtime *runtime.Runtime
 	Actor   string // the runtime's own: its token acts for every agent that it hosts
 	Ledger  *ledger.Ledger
-	Idle    time.Duration // how long a run that nobody asks for stays in memory: 2 min if 0
-	Runs    int           // in memory at a time: 4,096 if 0
-	Logger  *slog.Logger  // slog.Default if nil
+	// Handoffs is where offers come from and go to; nil: there are none, and runs
+	// that continue one are not driven here.
+	Handoffs *exchange.Exchange
+	Idle     time.Duration // how long a run that nobody asks for stays in memory: 2 min if 0
+	Runs     int           // in memory at a time: 4,096 if 0
+	Logger   *slog.Logger  // slog.Default if nil
 }
 
 // Host drives runs for agents. Its methods may be called from any goroutine.
@@ -41,11 +44,12 @@ type Host struct {
 	live map[string]*live // by key; guarded by mu
 }
 
-// live is a run in memory. Its fields are guarded by the host's mu, but for run
+// live is a run in memory. Its fields are guarded by the host's mu, but for run, free
 // and err, which are set before ready is closed.
 type live struct {
 	ready chan struct{}
 	run   *runtime.Run
+	free  func() // lets go of the run that it is a child of; nil: of none
 	err   error
 
 	users int           // requests at work on it
@@ -61,6 +65,8 @@ var (
 	ErrBusy = errors.New("as many runs are at work as there may be at a time: ask again later")
 	// ErrNoTool: the daemon has no tool of that name.
 	ErrNoTool = errors.New("the daemon has no tool of that name: an agent that runs it itself asks for permission, and reports")
+	// ErrParent: the run is a child, and the run that it is a child of is not at work.
+	ErrParent = errors.New("the run is a child of another one, which is not at work here: open it again, and name its parent")
 	// ErrOtherAgent: who asks is not the run's agent.
 	ErrOtherAgent = errors.New("a token acts as its own actor, and as no other agent")
 )
@@ -151,6 +157,9 @@ func (h *Host) putAway(key string, l *live) {
 		if l.run != nil {
 			l.run.Leave(context.Background())
 		}
+		if l.free != nil {
+			l.free()
+		}
 		h.mu.Lock()
 		delete(h.live, key)
 		h.mu.Unlock()
@@ -178,9 +187,13 @@ func (h *Host) evict() chan struct{} {
 	return oldest.gone
 }
 
+// An opener opens a run, and returns what lets go of what it holds for that; nil: it
+// holds nothing.
+type opener func(context.Context) (run *runtime.Run, free func(), err error)
+
 // acquire returns the run of a key, opened if it is not in memory, and counts the
 // caller in. The caller releases it.
-func (h *Host) acquire(ctx context.Context, key string, open func(context.Context) (*runtime.Run, error)) (*live, error) {
+func (h *Host) acquire(ctx context.Context, key string, open opener) (*live, error) {
 	for {
 		h.mu.Lock()
 		if h.stopping.Err() != nil {
@@ -222,7 +235,7 @@ func (h *Host) acquire(ctx context.Context, key string, open func(context.Contex
 		l = &live{ready: make(chan struct{}), users: 1}
 		h.live[key] = l
 		h.mu.Unlock()
-		l.run, l.err = open(ctx)
+		l.run, l.free, l.err = open(ctx)
 		close(l.ready)
 		if l.err != nil {
 			h.release(key, l)
@@ -270,22 +283,86 @@ func (h *Host) with(ctx context.Context, by, key string, f func(*runtime.Run) er
 	if err := CheckKey(key); err != nil {
 		return err
 	}
-	open := func(ctx context.Context) (*runtime.Run, error) {
-		agent, err := h.agentOf(ctx, key)
+	return h.anew(ctx, by, key, h.reopen(by, key), f)
+}
+
+// reopen opens the run of a key by that alone, as an agent that by may act as. A child
+// needs the run that it is a child of, whose budget and scope it has too, to be at
+// work: its key is nowhere on record.
+func (h *Host) reopen(by, key string) opener {
+	return func(ctx context.Context) (*runtime.Run, func(), error) {
+		opened, err := h.openedFor(ctx, key)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if !h.acts(by, agent) {
-			return nil, ErrOtherAgent // before anything is recorded
+		if !h.acts(by, opened.agent) {
+			return nil, nil, ErrOtherAgent // before anything is recorded
 		}
-		return h.cfg.Runtime.Open(ctx, key, runtime.Reopen(), h.driver())
+		options, err := h.continues(ctx, opened.agent, key, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		var free func()
+		if !opened.Parent.IsZero() {
+			parent, letGo, err := h.atWork(ctx, opened.Parent)
+			if err != nil {
+				return nil, nil, err
+			}
+			options, free = append(options, runtime.Child(parent)), letGo
+		}
+		run, err := h.cfg.Runtime.Open(ctx, key, append(options, runtime.Reopen(), h.driver())...)
+		if err != nil && free != nil {
+			free()
+		}
+		return run, free, err
 	}
-	return h.anew(ctx, by, key, open, f)
+}
+
+// atWork returns the run that a record opened, if it is in memory, and holds it there
+// until it is let go.
+func (h *Host) atWork(ctx context.Context, opened evidence.ID) (*runtime.Run, func(), error) {
+	at, err := h.cfg.Ledger.Get(ctx, opened)
+	if err != nil {
+		return nil, nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for key, l := range h.live {
+		select {
+		case <-l.ready:
+		default:
+			continue
+		}
+		if l.gone == nil && l.run != nil && l.run.ID() == at.Record.Run && l.run.Lost() == nil {
+			l.users++
+			return l.run, sync.OnceFunc(func() { h.release(key, l) }), nil
+		}
+	}
+	return nil, nil, ErrParent
+}
+
+// hold returns the run of a key for an agent that by may act as, and keeps it in
+// memory until it is let go.
+func (h *Host) hold(ctx context.Context, by, key string) (*runtime.Run, func(), error) {
+	l, err := h.acquire(ctx, key, h.reopen(by, key))
+	if err != nil {
+		return nil, nil, err
+	}
+	free := sync.OnceFunc(func() { h.release(key, l) })
+	err = l.run.Lost()
+	if !h.acts(by, l.run.Agent()) {
+		err = ErrOtherAgent
+	}
+	if err != nil {
+		free()
+		return nil, nil, err
+	}
+	return l.run, free, nil
 }
 
 // anew is once, and once more where another driver took the run over and may have
 // left it since.
-func (h *Host) anew(ctx context.Context, by, key string, open func(context.Context) (*runtime.Run, error), f func(*runtime.Run) error) error {
+func (h *Host) anew(ctx context.Context, by, key string, open opener, f func(*runtime.Run) error) error {
 	err := h.once(ctx, by, key, open, f)
 	if run, ok := errors.AsType[*runtime.RunError](err); ok && run.Reason == runtime.RunTaken {
 		err = h.once(ctx, by, key, open, f)
@@ -293,7 +370,7 @@ func (h *Host) anew(ctx context.Context, by, key string, open func(context.Conte
 	return err
 }
 
-func (h *Host) once(ctx context.Context, by, key string, open func(context.Context) (*runtime.Run, error), f func(*runtime.Run) error) error {
+func (h *Host) once(ctx context.Context, by, key string, open opener, f func(*runtime.Run) error) error {
 	l, err := h.acquire(ctx, key, open)
 	if err != nil {
 		return err
@@ -320,15 +397,11 @@ func (h *Host) acts(by, agent string) bool {
 
 // agentOf reads who acts in a run.
 func (h *Host) agentOf(ctx context.Context, key string) (string, error) {
-	for p, err := range h.cfg.Ledger.Run(ctx, h.cfg.Runtime.RunID(key)) {
-		if err != nil {
-			return "", err
-		}
-		if p.Record.Kind == evidence.KindRunOpened {
-			return p.Record.Actor, nil
-		}
+	o, err := h.openedFor(ctx, key)
+	if err != nil {
+		return "", err
 	}
-	return "", fmt.Errorf("run %q: %w", key, runtime.ErrNoRun)
+	return o.agent, nil
 }
 
 // detached returns a context that ends with the host, and not with the request: a

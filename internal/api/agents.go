@@ -35,6 +35,8 @@ type OpenRun struct {
 	Principal string           `json:"principal,omitempty" doc:"On whose behalf; the agent's own where absent"`
 	Subject   string           `json:"subject,omitempty"   doc:"What it is about: a ticket, the digest of a commit"`
 	Intent    string           `json:"intent,omitempty"    doc:"What was asked, in the asker's words"`
+	Parent    string           `json:"parent,omitempty"    doc:"Key of the run that it is a child of, whose budget it spends, and whose scope it has, too"`
+	Continues *evidence.ID     `json:"continues,omitempty" doc:"The offer that the run continues: it is accepted for this run, where it waits for the agent and was not yet"`
 	Budget    evidence.Amounts `json:"budget,omitempty"    doc:"Limits: a currency's micro-units (usd_micro), tokens, tool_calls, attempts, wall_ms"`
 }
 
@@ -61,6 +63,7 @@ type RunState struct {
 	Waiting    []Waits          `json:"waiting"              doc:"Steps that wait for a human"`
 	Checkpoint string           `json:"checkpoint,omitempty" doc:"Name of the last checkpoint"`
 	Steps      []StepSummary    `json:"steps"                doc:"Every step, in the order in which they began"`
+	Continues  *Continued       `json:"continues,omitempty"  doc:"The handoff that it continues; not in an answer that only looks"`
 	Claim      *evidence.ID     `json:"claim,omitempty"      doc:"The last claim"`
 	Verdict    evidence.Result  `json:"verdict,omitempty"    doc:"The recorded verdict on it"`
 	Budget     evidence.Amounts `json:"budget,omitempty"`

@@ -27,6 +27,10 @@ type Problem struct {
 	Evidence []evidence.ID `json:"evidence,omitempty" doc:"Records from which anyone can see that it is so"`
 	// Verdict is what speaks against a claim.
 	Verdict *Verdict `json:"verdict,omitempty" doc:"The verdict that does not let the run be completed"`
+	// Undecidable: nothing is proven wrong, and Detail says what would decide it.
+	Undecidable bool `json:"undecidable,omitempty" doc:"Of a handoff: nothing is proven wrong, and the detail says what would decide it"`
+	// Known is the tree head of the sender's log that the receiver knows.
+	Known string `json:"known,omitempty" doc:"Of a handoff refused as head_inconsistent: the sender's own tree head (a signed note) that its next bundle has to hold"`
 	// Line is the number of the line that is refused, from 1, where many were sent.
 	Line int `json:"line,omitempty" doc:"The refused line, from 1, where many records were sent"`
 }
@@ -58,6 +62,9 @@ const (
 	ReasonUnsupported   = "claim_unsupported"    // 409: the evidence does not support the claim
 	ReasonNoClaim       = "no_claim"             // 409: there is nothing to complete the run on
 	ReasonBudget        = "cost_budget_exceeded" // 409: the budget is spent
+	ReasonParent        = "parent_needed"        // 409: the run is a child of one that is not at work here
+	ReasonUnknownPeer   = "unknown_peer"         // 403: no peer's log signed what was sent
+	ReasonQuota         = "quota"                // 429: a peer, or an address, has had its share
 	ReasonInvalid       = "invalid"              // 422: a member is not what it has to be
 	ReasonNoStep        = "no_step"              // 422: a claim about a step that the run has not
 	ReasonNoTool        = "no_tool"              // 422: no tool of this name is registered
@@ -74,6 +81,10 @@ const (
 	ReasonErased        = "erased"               // 410: the payload was erased, and is not taken again
 	ReasonNotConfigured = "not_configured"       // 501: the daemon was started without what this needs
 )
+
+// ReasonHandoff begins the reasons for which an offer or an acceptance is refused:
+// what follows is the word of package handoff.
+const ReasonHandoff = "handoff_"
 
 // NewProblem returns a problem with the title that its status has.
 func NewProblem(status int, reason, format string, args ...any) *Problem {

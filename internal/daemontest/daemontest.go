@@ -21,6 +21,7 @@ import (
 	"ledgerd/internal/api"
 	"ledgerd/internal/bench"
 	"ledgerd/internal/datadir"
+	"ledgerd/internal/exchange"
 	"ledgerd/internal/server"
 	"ledgerd/ledger/pebblestore"
 )
@@ -41,10 +42,16 @@ type Daemon struct {
 	Key    *evidence.PrivateKey // the runtime's
 	Token  string               // the runtime's, with every right
 
+	// Inbox is the URL of the listener for peers; "": there is none.
+	Inbox string
+	// Exchange is what Handoffs made; nil: nothing.
+	Exchange *exchange.Exchange
+
 	// Stop stops serving, as a signal does it; the ledger stays open.
 	Stop func()
 
-	t testing.TB
+	t     testing.TB
+	store pebblestore.Options
 }
 
 // New makes a ledger in a temporary directory and serves it until the test ends.
@@ -66,23 +73,40 @@ func Init(t testing.TB) *Daemon {
 // that fails, for one.
 func InitWith(t testing.TB, store pebblestore.Options) *Daemon {
 	t.Helper()
+	return initNamed(t, Origin, store)
+}
+
+// Named is Init of a ledger of another name.
+func Named(t testing.TB, origin string) *Daemon {
+	t.Helper()
+	return initNamed(t, origin, pebblestore.Options{MinFree: 1 << 20})
+}
+
+func initNamed(t testing.TB, origin string, store pebblestore.Options) *Daemon {
+	t.Helper()
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "ledger")
-	dir, err := datadir.Init(ctx, path, datadir.InitOptions{Origin: Origin, Runtime: "runtime", Now: time.Now()})
+	dir, err := datadir.Init(ctx, path, datadir.InitOptions{Origin: origin, Runtime: "runtime", Now: time.Now()})
 	must(t, err)
-	d := &Daemon{Dir: dir, t: t}
+	d := &Daemon{Dir: dir, t: t, store: store}
 	d.Root, err = dir.Root()
 	must(t, err)
 	d.Key, err = dir.Key(dir.Runtime)
 	must(t, err)
 	d.Token, err = dir.AdminToken()
 	must(t, err)
-	d.Ledger, err = dir.Ledger(ctx, datadir.Options{Leases: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Store: store})
-	must(t, err)
+	d.open()
 	_, err = d.Ledger.Register(ctx, d.Root, &evidence.ActorRegistered{Name: Agent, Role: evidence.RoleAgent, Host: dir.Runtime})
 	must(t, err)
 	t.Cleanup(func() { _ = d.Ledger.Close() })
 	return d
+}
+
+func (d *Daemon) open() {
+	d.t.Helper()
+	var err error
+	d.Ledger, err = d.Dir.Ledger(context.Background(), datadir.Options{Leases: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Store: d.store})
+	must(d.t, err)
 }
 
 // Serve serves the ledger on a port of the loopback interface.
@@ -99,20 +123,26 @@ func (d *Daemon) Serve(change func(*server.Config)) {
 	}
 	d.Server, err = server.New(cfg)
 	must(d.t, err)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	d.URL, d.Stop = d.listen(d.Server, "127.0.0.1:0")
+}
+
+// listen serves on an address, and returns its URL and what stops it.
+func (d *Daemon) listen(s *server.Server, address string) (url string, end func()) {
+	d.t.Helper()
+	ln, err := net.Listen("tcp", address)
 	must(d.t, err)
-	d.URL = "http://" + ln.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- d.Server.Serve(ctx, ln, nil, time.Second) }()
-	d.Stop = sync.OnceFunc(func() {
+	go func() { done <- s.Serve(ctx, ln, nil, time.Second) }()
+	end = sync.OnceFunc(func() {
 		stop()
 		if err := <-done; err != nil {
 			d.t.Errorf("serve: %v", err)
 		}
 		http.DefaultClient.CloseIdleConnections()
 	})
-	d.t.Cleanup(d.Stop)
+	d.t.Cleanup(end)
+	return "http://" + ln.Addr().String(), end
 }
 
 // Client returns a client with the token of the given secret.
@@ -150,7 +180,7 @@ func (d *Daemon) Actor(name string, role evidence.Role) *evidence.PrivateKey {
 // Signer signs the records of runs of this ledger's runtime.
 func (d *Daemon) Signer() *bench.Signer {
 	return &bench.Signer{
-		Origin: Origin, Runtime: d.Dir.Runtime, Agent: Agent, Registry: d.Ledger.Registry().Number(), Key: d.Key,
+		Origin: d.Ledger.Origin(), Runtime: d.Dir.Runtime, Agent: Agent, Registry: d.Ledger.Registry().Number(), Key: d.Key,
 	}
 }
 

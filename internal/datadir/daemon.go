@@ -9,23 +9,24 @@ import (
 	"path/filepath"
 	"strings"
 
-	"ledgerd/internal/server"
+	"ledgerd/internal/wholefile"
 )
 
 // Daemon says where the daemon that holds a directory listens. It is a hint for
 // commands on the same machine: the lock decides who holds it.
 type Daemon struct {
-	URL string `json:"url"`
-	PID int    `json:"pid"`
+	URL      string `json:"url"`
+	PID      int    `json:"pid"`
+	Handoffs string `json:"handoffs,omitempty"` // URL of the inbox, where it has one
 }
 
 // Announce writes down where this process listens.
-func (d *Dir) Announce(url string) error {
-	b, err := json.Marshal(Daemon{URL: url, PID: os.Getpid()})
+func (d *Dir) Announce(url, handoffs string) error {
+	b, err := json.Marshal(Daemon{URL: url, PID: os.Getpid(), Handoffs: handoffs})
 	if err != nil {
 		return err
 	}
-	return server.WriteSecret(filepath.Join(d.Path, daemonFile), append(b, '\n'), true)
+	return wholefile.Write(filepath.Join(d.Path, daemonFile), append(b, '\n'), true)
 }
 
 // Withdraw removes what Announce wrote.

@@ -16,7 +16,9 @@ import (
 
 	"ledgerd/evidence"
 	"ledgerd/internal/api"
+	"ledgerd/internal/exchange"
 	"ledgerd/internal/server"
+	"ledgerd/internal/wholefile"
 	"ledgerd/ledger"
 	"ledgerd/ledger/pebblestore"
 	"ledgerd/ledger/tlog"
@@ -28,6 +30,7 @@ const (
 	adminFile  = "admin.token"
 	daemonFile = "daemon.json"
 	leasesDir  = "leases"
+	peersFile  = "peers.json"
 	version    = 1
 )
 
@@ -176,7 +179,7 @@ func (d *Dir) firstToken(rights []api.Right, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return server.WriteSecret(d.AdminTokenPath(), []byte(t.Secret+"\n"), false)
+	return wholefile.Write(d.AdminTokenPath(), []byte(t.Secret+"\n"), false)
 }
 
 func (d *Dir) writeMeta(dir string) error {
@@ -184,13 +187,25 @@ func (d *Dir) writeMeta(dir string) error {
 	if err != nil {
 		return err
 	}
-	return server.WriteSecret(filepath.Join(dir, metaFile), append(b, '\n'), false)
+	return wholefile.Write(filepath.Join(dir, metaFile), append(b, '\n'), false)
 }
 
 // Tokens opens the file of tokens.
 func (d *Dir) Tokens() (*server.Tokens, error) {
 	return server.OpenTokens(filepath.Join(d.Path, tokensFile))
 }
+
+// Peers opens the file of peers.
+func (l *Ledger) Peers() (*exchange.Peers, error) {
+	own, err := l.Trust()
+	if err != nil {
+		return nil, err
+	}
+	return exchange.OpenPeers(filepath.Join(l.Dir.Path, peersFile), own)
+}
+
+// HandoffsPath is the directory of offers that wait, and of what has arrived.
+func (d *Dir) HandoffsPath() string { return filepath.Join(d.Path, "handoffs") }
 
 // AdminTokenPath is the file with the first token's secret.
 func (d *Dir) AdminTokenPath() string { return filepath.Join(d.Path, adminFile) }

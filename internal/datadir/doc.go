@@ -8,6 +8,8 @@
 //	D/store/           the log and its index
 //	D/payloads/        payloads, beside the log
 //	D/tokens.json      tokens, hashed, 0600
+//	D/peers.json       peers, 0600
+//	D/handoffs/        offers that wait here, and what has arrived where it was sent
 //	D/admin.token      the first token's secret, 0600
 //	D/daemon.json      where the daemon that holds D listens, while it does
 //	D/BACKUP           only in a copy: it is read, and never written

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"ledgerd/evidence"
-	"ledgerd/internal/server"
+	"ledgerd/internal/wholefile"
 )
 
 // Names of the keys that are not an actor's.
@@ -42,7 +42,7 @@ func WriteKey(path string, k *evidence.PrivateKey) error {
 	if err != nil {
 		return err
 	}
-	if err := server.WriteSecret(path, append(b, '\n'), false); err != nil {
+	if err := wholefile.Write(path, append(b, '\n'), false); err != nil {
 		return fmt.Errorf("key file: %w", err)
 	}
 	return nil

@@ -22,6 +22,7 @@ import (
 	"ledgerd/internal/datadir"
 	"ledgerd/internal/quickstart/support"
 	"ledgerd/internal/server"
+	"ledgerd/internal/wholefile"
 	"ledgerd/ledger"
 )
 
@@ -104,7 +105,7 @@ func (t *tour) serve(ctx context.Context, metrics *server.Metrics, log *slog.Log
 		t.client, err = client.New(t.url, client.Options{Token: secret, BusyRetries: 10})
 	}
 	if err == nil {
-		err = t.dir.Announce(t.url)
+		err = t.dir.Announce(t.url, "")
 	}
 	if err != nil {
 		return errors.Join(err, ln.Close())
@@ -168,7 +169,7 @@ func (t *tour) furnish(ctx context.Context) (s support.Settings, err error) {
 	if err != nil {
 		return s, err
 	}
-	return s, server.WriteSecret(s.TokenFile, []byte(secret+"\n"), false)
+	return s, wholefile.Write(s.TokenFile, []byte(secret+"\n"), false)
 }
 
 func (t *tour) token(ctx context.Context, actor string, rights ...api.Right) (secret string, err error) {

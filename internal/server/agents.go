@@ -12,8 +12,10 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"ledgerd/evidence"
+	"ledgerd/handoff"
 	"ledgerd/internal/agent"
 	"ledgerd/internal/api"
+	"ledgerd/internal/exchange"
 	"ledgerd/ledger"
 	"ledgerd/runtime"
 )
@@ -318,6 +320,9 @@ func (s *Server) actProblem(err error) *api.Problem {
 	if e, ok := errors.AsType[*runtime.Failed](err); ok && e.Class == evidence.BudgetExceeded {
 		return problem(http.StatusConflict, api.ReasonBudget, e.Execution)
 	}
+	if r := handoff.AsRefused(err); r != nil {
+		return exchange.Refusal(r)
+	}
 	var invalid *agent.InvalidError
 	var unusable *runtime.InvalidError
 	switch {
@@ -327,6 +332,12 @@ func (s *Server) actProblem(err error) *api.Problem {
 		return problem(http.StatusUnprocessableEntity, api.ReasonInvalid)
 	case errors.Is(err, evidence.ErrSize):
 		return problem(http.StatusRequestEntityTooLarge, api.ReasonTooLarge)
+	case errors.Is(err, agent.ErrParent):
+		return problem(http.StatusConflict, api.ReasonParent)
+	case errors.Is(err, agent.ErrNoHandoffs):
+		return problem(http.StatusNotImplemented, api.ReasonNotConfigured)
+	case errors.Is(err, exchange.ErrNoOffer):
+		return problem(http.StatusNotFound, api.ReasonNotFound)
 	case errors.Is(err, runtime.ErrNoRun), errors.Is(err, runtime.ErrNoCheckpoint), errors.Is(err, agent.ErrNoDecision):
 		return problem(http.StatusNotFound, api.ReasonNotFound)
 	case errors.Is(err, runtime.ErrNoStep):

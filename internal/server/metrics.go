@@ -104,7 +104,21 @@ func (m *Metrics) observe(s *Server) {
 	gauge := func(name, help string, f func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
 	}
+	handoffs := func(waiting bool) func() float64 {
+		return func() float64 {
+			if s.cfg.Handoffs == nil {
+				return 0
+			}
+			wait, out := s.cfg.Handoffs.Counts()
+			if waiting {
+				return float64(wait)
+			}
+			return float64(out)
+		}
+	}
 	for _, c := range []prometheus.Collector{
+		gauge("ledgerd_handoffs_waiting", "Offers in the inbox.", handoffs(true)),
+		gauge("ledgerd_handoffs_pending", "Offers and acceptances that have not arrived at a peer.", handoffs(false)),
 		counter("ledgerd_appends_total", "Records appended.", func(c tlog.Counts) uint64 { return c.Appended }),
 		counter("ledgerd_duplicates_total", "Records answered with the place where the same bytes stand.", func(c tlog.Counts) uint64 { return c.Duplicates }),
 		counter("ledgerd_busy_total", "Records turned away because the queue was full.", func(c tlog.Counts) uint64 { return c.Busy }),

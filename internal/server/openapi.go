@@ -16,9 +16,9 @@ import (
 
 var pathParam = regexp.MustCompile(`\{(\w+)(\.\.\.)?\}`)
 
-// document describes the table as OpenAPI 3.1. Schemas are derived from the Go
+// document describes routes as OpenAPI 3.1. Schemas are derived from the Go
 // types that are encoded.
-func (s *Server) document() ([]byte, error) {
+func (s *Server) document(routes []route) ([]byte, error) {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	// What is encoded as text is a string, and not the bytes that Go holds.
 	registry.RegisterTypeAlias(reflect.TypeFor[evidence.ID](), reflect.TypeFor[string]())
@@ -40,7 +40,7 @@ func (s *Server) document() ([]byte, error) {
 			},
 		},
 	}
-	for _, r := range s.routes {
+	for _, r := range routes {
 		doc.AddOperation(s.operation(registry, r))
 	}
 	return json.Marshal(doc)

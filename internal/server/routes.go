@@ -140,6 +140,46 @@ func (s *Server) table() []route {
 			summary: "Say that something is done, and have it checked against the evidence. The same claim, with nothing done since, is the same record",
 		}),
 		s.agentRoute(route{
+			method: "POST", path: api.PathOffers, handle: s.postOffer, body: json(api.MakeOffer{}), answer: json(api.Offer{}),
+			summary: "Offer work of the run to another agent. The same offer again is the one that stands. Where a peer has the receiver's ledger, it is sent there",
+		}),
+		{
+			method: "GET", path: api.PathHandoffs, right: api.RightRead, handle: s.listHandoffs, params: page,
+			summary: "Offers, acceptances and rejections, in the order of the log, how far each has come on its way, and the offers that wait here",
+			ok:      200, answer: json(api.Handoffs{}), problems: []int{400, 501, 503},
+		},
+		{
+			method: "GET", path: api.PathHandoff, right: rightAny, handle: s.getHandoff,
+			summary: "An offer to an agent of this ledger, verified anew. Needs the right read, and payloads for what is handed over; or act, as the agent that it is for",
+			ok:      200, answer: json(api.Offered{}), problems: []int{409, 422, 501},
+		},
+		{
+			method: "GET", path: api.PathHandoffBundle, right: rightAny, handle: s.getHandoffBundle,
+			summary: "The bundle about such an offer, as it came: for an agent with a key of its own. Needs the rights read and payloads; or act, as the agent that it is for",
+			ok:      200, answer: []media{{api.MediaBundle, nil}}, problems: []int{501},
+		},
+		s.agentRoute(route{
+			method: "POST", path: api.PathHandoffReject, handle: s.rejectHandoff, body: json(api.RejectOffer{}), answer: json(api.Rejection{}),
+			summary: "Record that the agent does not accept an offer that waits for it: for what is wrong with it, or because of a word of its own",
+		}),
+		{
+			method: "POST", path: api.PathHandoffSend, right: api.RightAdminister, handle: s.sendHandoff,
+			summary: "Send an offer or an acceptance of this ledger to its peer now, also where the peer refused it before", ok: http.StatusNoContent, problems: []int{501},
+		},
+		{
+			method: "GET", path: api.PathPeers, right: api.RightAdminister, handle: s.listPeers,
+			summary: "Peers: those whose handoffs are taken, and to whom they are sent", ok: 200, answer: json(api.Peers{}), problems: []int{501},
+		},
+		record(route{
+			method: "POST", path: api.PathPeers, right: api.RightAdminister, handle: s.addPeer,
+			summary: "Add a peer, or replace the one of its origin", body: json(api.Peer{}), ok: http.StatusCreated, answer: json(api.Peer{}), problems: []int{400, 501},
+		}),
+		{
+			method: "DELETE", path: api.PathPeers, right: api.RightAdminister, handle: s.removePeer,
+			summary: "Forget a peer: nothing of it is taken any more", ok: http.StatusNoContent, problems: []int{400, 501},
+			params: []param{{in: "query", name: "origin", kind: "string", required: true, doc: "Of the peer's ledger"}},
+		},
+		s.agentRoute(route{
 			method: "POST", path: api.PathClose, handle: s.closeRun, body: json(api.CloseRun{}), answer: json(api.RunState{}),
 			summary: "End the run: as completed where the last claim holds, else 409 with the verdict; or as failed or stopped, for a reason",
 		}),

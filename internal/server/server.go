@@ -9,11 +9,13 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"ledgerd/internal/agent"
 	"ledgerd/internal/api"
+	"ledgerd/internal/exchange"
 	"ledgerd/ledger"
 )
 
@@ -31,6 +33,9 @@ type Config struct {
 	Backup func(ctx context.Context) (directory string, err error)
 	// Agents drives the runs of agents. nil: their routes answer 501.
 	Agents *agent.Host
+	// Handoffs is where the inbox of NewInbox puts what it takes, and whose peers
+	// are administered. nil: their routes answer 501.
+	Handoffs *exchange.Exchange
 	// Trace puts the trace that a request names into its context. nil: none is heard.
 	Trace func(*http.Request) *http.Request
 	// Metrics is what the ledger's hooks feed. nil: a new one.
@@ -69,6 +74,18 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Ledger == nil || cfg.Tokens == nil {
 		return nil, errors.New("server: a ledger and tokens are needed")
 	}
+	s := newServer(cfg)
+	s.metrics.observe(s)
+	s.serve(s.table())
+	var err error
+	if s.openapi, err = s.document(append(slices.Clone(s.routes), s.inboxRoute())); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// newServer returns a server that serves nothing yet.
+func newServer(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg, ledger: cfg.Ledger, tokens: cfg.Tokens, log: cfg.Logger, limits: cfg.Limits.withDefaults(),
 		now: cfg.Clock, metrics: cfg.Metrics, crossOrigin: http.NewCrossOriginProtection(),
@@ -89,8 +106,12 @@ func New(cfg Config) (*Server, error) {
 	s.uploads.limit, s.uploadBytes.limit, s.streams.limit = int64(s.limits.Uploads), s.limits.UploadBytes, int64(s.limits.Streams)
 	s.conns.limit = s.limits.Connections
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	s.metrics.observe(s)
-	s.routes = s.table()
+	return s
+}
+
+// serve has the routes served, and nothing else.
+func (s *Server) serve(routes []route) {
+	s.routes = routes
 	s.mux = http.NewServeMux()
 	for _, r := range s.routes {
 		h := s.handler(r)
@@ -100,11 +121,6 @@ func New(cfg Config) (*Server, error) {
 		}
 	}
 	s.mux.HandleFunc("/", s.noRoute)
-	var err error
-	if s.openapi, err = s.document(); err != nil {
-		return nil, err
-	}
-	return s, nil
 }
 
 // Routes lists what is served: method, space, pattern.
@@ -154,7 +170,7 @@ func (s *Server) handler(r route) http.Handler {
 func (s *Server) grant(r *http.Request) *Grant {
 	const scheme = "bearer "
 	a := r.Header.Get("Authorization")
-	if len(a) <= len(scheme) || !strings.EqualFold(a[:len(scheme)], scheme) {
+	if s.tokens == nil || len(a) <= len(scheme) || !strings.EqualFold(a[:len(scheme)], scheme) {
 		return nil
 	}
 	return s.tokens.Lookup(a[len(scheme):], s.now())
@@ -184,7 +200,7 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, notFound("want a path without escapes, dot segments and empty ones: none is served that has any"))
 		return
 	}
-	if r.Method == http.MethodPost && r.URL.Path == api.PathRecords {
+	if s.appends != nil && r.Method == http.MethodPost && r.URL.Path == api.PathRecords {
 		s.appends.ServeHTTP(w, r) // the mux would find the same
 		return
 	}

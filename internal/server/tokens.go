@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"ledgerd/internal/api"
+	"ledgerd/internal/wholefile"
 )
 
 // tokenPrefix marks a secret as one of ours, so that scanners of source code
@@ -176,42 +176,9 @@ func (t *Tokens) replace(stored []storedToken) error {
 	if err != nil {
 		return fmt.Errorf("tokens: %w", err)
 	}
-	if err := WriteSecret(t.path, append(b, '\n'), true); err != nil {
+	if err := wholefile.Write(t.path, append(b, '\n'), true); err != nil {
 		return fmt.Errorf("tokens: %w", err)
 	}
 	t.stored = stored
 	return t.publish()
-}
-
-// WriteSecret writes a file that only its owner can read: beside its place,
-// synced, then renamed, and the directory synced. Where a file of that name
-// stands already it is replaced if that is asked for, and left alone with an
-// error that is fs.ErrExist otherwise.
-func WriteSecret(path string, b []byte, replace bool) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone once renamed
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if replace {
-		err = os.Rename(f.Name(), path)
-	} else {
-		err = os.Link(f.Name(), path)
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
