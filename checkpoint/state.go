@@ -1,6 +1,8 @@
 package checkpoint
 
 import (
+	"slices"
+
 	"ledgerd/audit"
 	"ledgerd/evidence"
 )
@@ -20,7 +22,7 @@ type State struct {
 	reports   map[evidence.ID]*Reported // executions of source reported
 	closed    *evidence.RunClosed
 	claims    []evidence.ID
-	said      []evidence.ID // claims on the line since something was done
+	said      []evidence.ID // claims on the line since something was done, or may have been taken up
 	claimed   map[evidence.ID]*evidence.Claim
 	asked     map[evidence.ID]evidence.ID      // escalations, by what they concern
 	verdicts  map[evidence.ID]evidence.Verdict // by claim; the zero ID: of the run
@@ -118,6 +120,9 @@ func (s *State) Apply(p evidence.Placed, by audit.Signer) []audit.Finding {
 		}
 	case *evidence.Context:
 		s.context = &Laid{p.ID, b}
+		if slices.ContainsFunc(b.Sources, func(c evidence.ContextSource) bool { return !c.Evidence.IsZero() }) {
+			s.said = nil // it may take up a handoff, on which a claim rests too
+		}
 	case *evidence.RunClosed:
 		s.closed = b
 	case *evidence.Approval:

@@ -88,7 +88,7 @@ func receive(ctx context.Context, args []string) error {
 	}
 	party := &handoff.Party{Ledger: client.Handoffs(c), Origin: daemontest.Origin, Agent: daemontest.Agent, Key: signs, Trust: trust}
 	rt, err := runtime.New(runtime.Config{
-		Ledger: client.Runtime(c), Origin: daemontest.Origin, Actor: dir.Runtime, Key: signs, Permit: runtimetest.AllowAll, Handoffs: party,
+		Ledger: client.Runtime(c), Origin: daemontest.Origin, Actor: dir.Runtime, Key: signs, Permit: runtimetest.AllowAll, Handoffs: party.For,
 	})
 	if err != nil {
 		return err

@@ -53,6 +53,12 @@ func (c *Client) HandoffBundle(ctx context.Context, offer evidence.ID) ([]byte, 
 	return c.getBytes(ctx, offerPath(api.PathHandoffBundle, offer), handoff.MaxBundle)
 }
 
+// TakeUp accepts an offer that waits for the agent of an open run, and has the run take
+// it up. The same again is the same record.
+func (c *Client) TakeUp(ctx context.Context, key string, offer evidence.ID) (*api.TakenUp, error) {
+	return post[api.TakenUp](ctx, c, http.MethodPost, strings.Replace(api.PathTakeUp, "{run}", key, 1), api.TakeUp{Offer: offer})
+}
+
 // RejectOffer records that the token's agent does not accept an offer that waits for
 // it, because of a word of its own; "" where the offer does not hold up.
 func (c *Client) RejectOffer(ctx context.Context, offer evidence.ID, because string) (*api.Rejection, error) {

@@ -51,7 +51,7 @@ func newTeam(t *testing.T) *team {
 	}
 	x.party = x.lead.Party(x.lead, x.workers[0], x.workers[1])
 	x.lead.Config = func(c *runtime.Config) {
-		c.Handoffs = x.party
+		c.Handoffs = x.party.For
 		c.Contracts = func(string, []byte) (*runtime.Contract, error) {
 			return &runtime.Contract{Document: []byte(reportContract), DeclaredBy: "operator"}, nil
 		}
@@ -242,7 +242,7 @@ func TestScopeOfSeveral(t *testing.T) {
 	plan := x.do(x.run, "plan", "")
 	w := x.workers[0]
 	party := w.Party(x.lead)
-	w.Config = func(c *runtime.Config) { c.Handoffs = party }
+	w.Config = func(c *runtime.Config) { c.Handoffs = party.For }
 	rt := w.Runtime(act("search", nil))
 	accept := func(region string, heads ...[]byte) *handoff.Accepted {
 		r := party.Receiver()

@@ -175,7 +175,7 @@ func TestResearchToAnalysis(t *testing.T) {
 
 	// After a restart the run is what it was, and its scope too.
 	x.receiver.Clock.Add(time.Hour)
-	x.receiver.Config = func(c *runtime.Config) { c.Handoffs = x.party }
+	x.receiver.Config = func(c *runtime.Config) { c.Handoffs = x.party.For }
 	rt = x.receiver.Runtime(chart, x.tool("mail"))
 	again, err := x.party.Load(ctx, accepted.ID())
 	x.must(err)

@@ -54,6 +54,13 @@ func (p *Party) Receiver() Receiver {
 	return Receiver{p.Origin, p.Agent, p.Key.Public().Thumbprint()}
 }
 
+// For returns the same party for another agent, for which the same key signs.
+func (p *Party) For(agent string) *Party {
+	q := *p
+	q.Agent = agent
+	return &q
+}
+
 func (p *Party) now() time.Time {
 	if p.Clock != nil {
 		return p.Clock()

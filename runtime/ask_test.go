@@ -476,7 +476,7 @@ func TestSaidTwice(t *testing.T) {
 	if err := run.Complete(ctx); !errors.Is(err, runtime.ErrNoClaim) {
 		t.Errorf("completed without a claim: %v", err)
 	}
-	if _, err := run.ClaimSteps(ctx, "done", "update"); !errors.Is(err, runtime.ErrNoStep) {
+	if _, err := run.ClaimSteps(ctx, "done", nil, "update"); !errors.Is(err, runtime.ErrNoStep) {
 		t.Errorf("a claim about a step that is not: %v", err)
 	}
 	granted(t, run, own("update"))
@@ -487,7 +487,7 @@ func TestSaidTwice(t *testing.T) {
 	if err := run.End(ctx, evidence.Failed, "why"); !errors.As(err, &in) || in.Reason != runtime.RunInDoubt {
 		t.Errorf("failed in doubt: %v", err)
 	}
-	early, err := run.ClaimSteps(ctx, "done", "update")
+	early, err := run.ClaimSteps(ctx, "done", nil, "update")
 	if err != nil || early.Verdict.Result != evidence.InDoubt {
 		t.Fatalf("%+v, %v", early, err)
 	}
@@ -496,11 +496,11 @@ func TestSaidTwice(t *testing.T) {
 	if err := run.Complete(ctx); !errors.As(err, &un) || un.Claim != early.ID {
 		t.Errorf("completed on a claim that was in doubt: %v", err)
 	}
-	claim, err := run.ClaimSteps(ctx, "done", "update")
+	claim, err := run.ClaimSteps(ctx, "done", nil, "update")
 	if err != nil || claim.Verdict.Err() != nil || claim.ID == early.ID {
 		t.Fatalf("%+v, %v", claim, err)
 	}
-	again, err := run.ClaimSteps(ctx, "done", "update", "update")
+	again, err := run.ClaimSteps(ctx, "done", nil, "update", "update")
 	if err != nil || again.ID != claim.ID || again.Verdict.ID != claim.Verdict.ID || string(again.Verdict.Document) != string(claim.Verdict.Document) {
 		t.Errorf("said twice: %+v, %v", again, err)
 	}

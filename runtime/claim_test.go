@@ -72,7 +72,7 @@ func TestNothingButSupportedLeaves(t *testing.T) {
 			return nil, errors.Join(err, r.Complete(ctx))
 		},
 		"ClaimSteps and Complete": func(r *runtime.Run) (*runtime.Summary, error) {
-			_, err := r.ClaimSteps(ctx, words)
+			_, err := r.ClaimSteps(ctx, words, nil)
 			return nil, errors.Join(err, r.Complete(ctx))
 		},
 		"Claim and Close": func(r *runtime.Run) (*runtime.Summary, error) {
@@ -367,10 +367,10 @@ func TestClaimIsOfItsSteps(t *testing.T) {
 	if _, err := run.Summarize(ctx, "told", one, other); !errors.As(err, &un) || un.Result != evidence.Contradicted {
 		t.Errorf("one email sent, and claimed to be two: %v", err)
 	}
-	if c, err := run.ClaimSteps(ctx, "told", "second"); err != nil || c.Verdict.Result != evidence.Contradicted {
+	if c, err := run.ClaimSteps(ctx, "told", nil, "second"); err != nil || c.Verdict.Result != evidence.Contradicted {
 		t.Errorf("the one that failed: %+v, %v", c, err)
 	}
-	if c, err := run.ClaimSteps(ctx, "told", "first"); err != nil || c.Verdict.Err() != nil {
+	if c, err := run.ClaimSteps(ctx, "told", nil, "first"); err != nil || c.Verdict.Err() != nil {
 		t.Errorf("the one that did not: %+v, %v", c, err)
 	}
 	// The same input in several steps: one success is one.
@@ -380,12 +380,12 @@ func TestClaimIsOfItsSteps(t *testing.T) {
 			t.Fatal(i, err)
 		}
 		if i == 1 {
-			if c, err := run.ClaimSteps(ctx, "told twice", "same-0", "same-1"); err != nil || c.Verdict.Result != evidence.Contradicted {
+			if c, err := run.ClaimSteps(ctx, "told twice", nil, "same-0", "same-1"); err != nil || c.Verdict.Result != evidence.Contradicted {
 				t.Errorf("one success for two: %+v, %v", c, err)
 			}
 		}
 	}
-	both, err := run.ClaimSteps(ctx, "told twice", "same-0", "same-2")
+	both, err := run.ClaimSteps(ctx, "told twice", nil, "same-0", "same-2")
 	if err != nil || both.Verdict.Err() != nil {
 		t.Errorf("both: %+v, %v", both, err)
 	}

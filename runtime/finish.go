@@ -22,12 +22,15 @@ var ErrNoStep = errors.New("the run has no step of this name")
 var ErrNoClaim = errors.New("nothing was claimed: claim what was done, and then complete the run")
 
 // ClaimSteps is [Run.Claim] for who knows steps by their names, and may ask twice:
-// the same text about the same steps, with nothing executed or settled since, is
+// the same text about the same, with nothing executed, settled or taken up since, is
 // the same claim. A step that was denied, or failed, speaks against the claim; one
 // that the run has not at all is ErrNoStep.
-func (r *Run) ClaimSteps(ctx context.Context, text string, steps ...string) (*Claim, error) {
+func (r *Run) ClaimSteps(ctx context.Context, text string, given []Given, steps ...string) (*Claim, error) {
 	defer r.steps.lock("claim")()
 	var results []Evidenced
+	for _, g := range given {
+		results = append(results, g)
+	}
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(steps))) {
 		r.mu.Lock()
 		p := r.state.Plan(name, r.last)

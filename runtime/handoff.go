@@ -55,8 +55,7 @@ func (r *Run) takesUp(ctx context.Context, ids []evidence.ID) error {
 	if r.rt.cfg.Handoffs == nil {
 		return nil
 	}
-	party := *r.rt.cfg.Handoffs
-	party.Agent = r.agent
+	party := r.rt.cfg.Handoffs(r.agent)
 	for _, id := range ids {
 		a, err := party.Taken(ctx, r.id, id)
 		if err != nil {

@@ -36,9 +36,10 @@ type Config struct {
 	// input, as the operator has it; nil, or a nil contract: none. An agent has
 	// no say in it.
 	Contracts func(task string, input []byte) (*Contract, error)
-	// Handoffs reads back what runs continue that are opened again without
-	// [Continues], whichever agent accepted it; nil: such runs are not.
-	Handoffs *handoff.Party
+	// Handoffs gives an agent's party to handoffs, under what is trusted at the moment
+	// ([handoff.Party.For]): it reads back what runs continue and took up that are opened
+	// again. nil: such runs are opened with [Continues] alone, and take nothing up.
+	Handoffs func(agent string) *handoff.Party
 	// NeedContract: a claim whose verdict is no_contract completes nothing. That is
 	// one in a run without a contract, or under one that asks for nothing, or one
 	// that asserts nothing. If false, no_contract is shown ([Verdict.Notes]) and does

@@ -65,6 +65,9 @@ func agents(c *cli.Context, l *datadir.Ledger, handoffs *exchange.Exchange, trac
 		cfg.Contracts = contracts.For
 	}
 	cfg.NeedContract = c.Bool("need-contract")
+	if handoffs != nil {
+		cfg.Handoffs = handoffs.Party
+	}
 	if l.Dir.Copy {
 		return nil, nil
 	}

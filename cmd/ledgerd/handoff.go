@@ -178,7 +178,7 @@ func (t *target) driver(c *cli.Context, p *handoff.Party) (*runtime.Runtime, err
 		name = d.Runtime
 	}
 	return runtime.New(runtime.Config{
-		Ledger: t.runtimeLedger(), Origin: p.Origin, Actor: name, Key: p.Key, Handoffs: p,
+		Ledger: t.runtimeLedger(), Origin: p.Origin, Actor: name, Key: p.Key, Handoffs: p.For,
 		Permit: runtime.PermitterFunc(func(context.Context, *runtime.PermissionRequest) (runtime.Permission, error) {
 			return runtime.Permission{Effect: evidence.Deny, Mode: evidence.Enforce}, nil
 		}),

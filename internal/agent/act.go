@@ -395,15 +395,25 @@ func (h *Host) payload(ctx context.Context, commit evidence.Digest) (*evidence.P
 
 // Claim records a claim, and the verdict on it.
 func (h *Host) Claim(ctx context.Context, by, key string, c api.MakeClaim) (*api.Claim, error) {
-	if len(c.Steps) > maxList {
-		return nil, invalid("steps", "want at most %d, found %d", maxList, len(c.Steps))
+	if len(c.Steps) > maxList || len(c.Given) > maxList {
+		return nil, invalid("steps", "want at most %d, and as many of given, found %d and %d", maxList, len(c.Steps), len(c.Given))
 	}
 	if c.Text == "" {
 		return nil, invalid("text", "want what is said to be done, found nothing")
 	}
+	given := make([]runtime.Given, 0, len(c.Given))
+	for _, g := range c.Given {
+		if g.Action == "" {
+			return nil, invalid("given", "want an action in each, found none")
+		}
+		if err := identifiers(map[string]string{"given.action": g.Action, "given.resource": g.Resource}); err != nil {
+			return nil, err
+		}
+		given = append(given, runtime.Given{Action: g.Action, Resource: g.Resource})
+	}
 	var answer *api.Claim
 	err := h.with(ctx, by, key, func(run *runtime.Run) error {
-		claim, err := run.ClaimSteps(ctx, c.Text, c.Steps...)
+		claim, err := run.ClaimSteps(ctx, c.Text, given, c.Steps...)
 		if err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 
 // stateOf says where a run stands.
 func stateOf(run *runtime.Run) *api.RunState {
-	a := &api.RunState{Run: run.ID(), Key: run.Key(), Agent: run.Agent(), State: "open", Continues: continuedOf(run.Accepted()), InDoubt: []api.Doubt{}, Waiting: []api.Waits{}, Steps: []api.StepSummary{}}
+	a := &api.RunState{Run: run.ID(), Key: run.Key(), Agent: run.Agent(), State: "open", Continues: continuedOf(run.Accepted()), TookUp: tookUp(run), InDoubt: []api.Doubt{}, Waiting: []api.Waits{}, Steps: []api.StepSummary{}}
 	run.View(func(s *checkpoint.State) {
 		b := s.Run().Body
 		a.Task, a.Subject, a.Principal, a.Budget, a.Spent = b.Task, b.Subject, b.Principal, b.Budget, s.Run().Spent()

@@ -134,8 +134,7 @@ func (h *Host) continues(ctx context.Context, agent, key string, offer *evidence
 		return nil, err
 	}
 	if offer == nil {
-		a, err := x.Load(ctx, agent, before.Acceptance)
-		return []runtime.Option{runtime.Continues(a)}, err
+		return nil, nil // the runtime reads back what it accepted
 	}
 	if opened && before.Acceptance.IsZero() {
 		// Before anything is accepted for a run that cannot continue it.
@@ -154,6 +153,48 @@ func continuedOf(a *handoff.Accepted) *api.Continued {
 	}
 	o := a.Offer()
 	return &api.Continued{Acceptance: a.ID(), Offer: a.OfferID(), Origin: a.Origin(), Giver: a.Giver(), Task: o.Task, Scope: o.Scope}
+}
+
+// tookUp lists the handoffs that a run took up besides the one that it continues.
+func tookUp(run *runtime.Run) []api.Continued {
+	var all []api.Continued
+	for _, a := range run.Taken() {
+		if a != run.Accepted() {
+			all = append(all, *continuedOf(a))
+		}
+	}
+	return all
+}
+
+// TakeUp accepts an offer that waits for the agent of a run which is open, and has the
+// run take it up.
+func (h *Host) TakeUp(ctx context.Context, by, key string, t api.TakeUp) (*api.TakenUp, error) {
+	x, err := h.exchange()
+	if err != nil {
+		return nil, err
+	}
+	if t.Offer.IsZero() {
+		return nil, invalid("offer", "want the evidence ID of an offer, found none")
+	}
+	var answer *api.TakenUp
+	err = h.with(ctx, by, key, func(run *runtime.Run) error {
+		closed := false
+		run.View(func(s *checkpoint.State) { closed = s.Closed() != nil })
+		if closed { // before anything is accepted for it
+			return &runtime.RunError{Run: run.ID(), Key: key, Reason: runtime.RunEnded, Err: errors.New("a run that is closed takes nothing up")}
+		}
+		a, err := x.Accept(ctx, run.Agent(), t.Offer, run.ID())
+		if err != nil {
+			return err
+		}
+		id, err := run.Take(ctx, a)
+		if err != nil {
+			return err
+		}
+		answer = &api.TakenUp{Continued: *continuedOf(a), Run: run.ID(), Context: id}
+		return nil
+	})
+	return answer, err
 }
 
 // Handoffs lists the handoffs of the ledger, and what waits.

@@ -64,6 +64,7 @@ type RunState struct {
 	Checkpoint string           `json:"checkpoint,omitempty" doc:"Name of the last checkpoint"`
 	Steps      []StepSummary    `json:"steps"                doc:"Every step, in the order in which they began"`
 	Continues  *Continued       `json:"continues,omitempty"  doc:"The handoff that it continues; not in an answer that only looks"`
+	TookUp     []Continued      `json:"took_up,omitempty"    doc:"The handoffs that it took up besides; likewise"`
 	Claim      *evidence.ID     `json:"claim,omitempty"      doc:"The last claim"`
 	Verdict    evidence.Result  `json:"verdict,omitempty"    doc:"The recorded verdict on it"`
 	Budget     evidence.Amounts `json:"budget,omitempty"`
@@ -245,6 +246,13 @@ type Checkpoint struct {
 type MakeClaim struct {
 	Text  string   `json:"text"            doc:"What is said to be done"`
 	Steps []string `json:"steps,omitempty" doc:"The steps that it rests on: each has to have succeeded"`
+	Given []Given  `json:"given,omitempty" doc:"What was done in the runs whose work this one took up: each has to have succeeded in one of them"`
+}
+
+// Given is an action in another run.
+type Given struct {
+	Action   string `json:"action"`
+	Resource string `json:"resource,omitempty" doc:"Absent: any"`
 }
 
 // Claim is a recorded claim with its verdict.

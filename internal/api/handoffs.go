@@ -14,6 +14,7 @@ const (
 	PathHandoffReject = "/v1/handoffs/{offer}/reject"
 	PathHandoffSend   = "/v1/handoffs/{offer}/send"
 	PathOffers        = "/v1/runs/{run}/offers"
+	PathTakeUp        = "/v1/runs/{run}/handoffs"
 	PathPeers         = "/v1/peers"
 )
 
@@ -147,6 +148,18 @@ type Rejection struct {
 	Rejection evidence.ID `json:"rejection"`
 	Offer     evidence.ID `json:"offer"`
 	Reason    string      `json:"reason"`
+}
+
+// TakeUp names what an open run is to take up.
+type TakeUp struct {
+	Offer evidence.ID `json:"offer" doc:"Of an offer to the run's agent that waits here"`
+}
+
+// TakenUp answers with what was taken up, and by which record.
+type TakenUp struct {
+	Continued
+	Run     evidence.RunID `json:"run"`
+	Context evidence.ID    `json:"context" doc:"The record of the run that takes it up: for the decisions that are made from it"`
 }
 
 // Continued is the handoff that a run continues.

@@ -18,6 +18,9 @@ import (
 func (d *Daemon) Host(cfg runtime.Config, idle time.Duration) *agent.Host {
 	d.t.Helper()
 	cfg.Ledger, cfg.Origin, cfg.Actor, cfg.Key = runtime.Embedded{Ledger: d.Ledger.Ledger}, d.Ledger.Origin(), d.Dir.Runtime, d.Key
+	if d.Exchange != nil {
+		cfg.Handoffs = d.Exchange.Party
+	}
 	rt, err := runtime.New(cfg)
 	must(d.t, err)
 	h := agent.New(agent.Config{

@@ -41,11 +41,6 @@ func (x *Exchange) Accept(ctx context.Context, agent string, offer evidence.ID, 
 	return party.Accept(ctx, v, opens)
 }
 
-// Load returns an acceptance by an agent: what a run continues that is opened again.
-func (x *Exchange) Load(ctx context.Context, agent string, acceptance evidence.ID) (*handoff.Accepted, error) {
-	return x.Party(agent).Load(ctx, acceptance)
-}
-
 // Recipient returns for whom an offer is that waits here, or was answered here.
 func (x *Exchange) Recipient(ctx context.Context, offer evidence.ID) (string, error) {
 	a, accepted, err := x.book.acceptanceOf(ctx, offer)

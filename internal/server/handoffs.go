@@ -18,6 +18,12 @@ func (s *Server) postOffer(w http.ResponseWriter, r *http.Request, g *Grant) {
 	})
 }
 
+func (s *Server) takeUp(w http.ResponseWriter, r *http.Request, g *Grant) {
+	act(s, w, r, func(h *agent.Host, in api.TakeUp) (any, error) {
+		return h.TakeUp(r.Context(), g.Actor, r.PathValue("run"), in)
+	})
+}
+
 func (s *Server) listHandoffs(w http.ResponseWriter, r *http.Request, _ *Grant) {
 	v := parseQuery(r, "after", "limit")
 	first := uint64(0)

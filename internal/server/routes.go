@@ -143,6 +143,10 @@ func (s *Server) table() []route {
 			method: "POST", path: api.PathOffers, handle: s.postOffer, body: json(api.MakeOffer{}), answer: json(api.Offer{}),
 			summary: "Offer work of the run to another agent. The same offer again is the one that stands. Where a peer has the receiver's ledger, it is sent there",
 		}),
+		s.agentRoute(route{
+			method: "POST", path: api.PathTakeUp, handle: s.takeUp, body: json(api.TakeUp{}), answer: json(api.TakenUp{}),
+			summary: "Accept an offer for a run that is open, and have it take that up: what comes back of work that was handed out. Claims rest on it from then on. The same offer again is the same record",
+		}),
 		{
 			method: "GET", path: api.PathHandoffs, right: api.RightRead, handle: s.listHandoffs, params: page,
 			summary: "Offers, acceptances and rejections, in the order of the log, how far each has come on its way, and the offers that wait here",

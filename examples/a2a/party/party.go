@@ -125,7 +125,7 @@ var everything = runtime.PermitterFunc(func(context.Context, *runtime.Permission
 func (s *Side) Runtime(contract []byte, tools ...runtime.Tool) (*runtime.Runtime, error) {
 	return runtime.New(runtime.Config{
 		Ledger: runtime.Embedded{Ledger: s.Ledger}, Origin: s.meta.Origin, Actor: s.meta.Runtime, Key: s.Party.Key,
-		Permit: everything, Tools: tools, Handoffs: s.Party,
+		Permit: everything, Tools: tools, Handoffs: s.Party.For,
 		Contracts: func(string, []byte) (*runtime.Contract, error) {
 			if contract == nil {
 				return nil, nil
