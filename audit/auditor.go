@@ -23,6 +23,7 @@ type Auditor struct {
 	strangers int       // tree heads signed by nobody whom the trust file names
 	strange   []Finding // about tree heads by signers whom the trust file does not name
 	equivoc   [][2][]byte
+	met       map[headAt]headSeen // tree heads here, and in the bundles that lie here
 
 	runs      map[evidence.RunID]*Run // open ones; in a bundle, all
 	brief     bool                    // runs forget what is decided, but for those in whole
@@ -254,7 +255,7 @@ func (a *Auditor) inRun(p place, rec *evidence.Record, by Signer) {
 		a.tally.add(found...)
 	}
 	a.applies(p, r, rec)
-	if r.account != nil && len(r.account.budget) > 0 && rec.OnLine() {
+	if r.account != nil && r.account.binds() && rec.OnLine() {
 		a.accounts.open(p.id, r.account)
 	}
 	r.forget()

@@ -187,7 +187,7 @@ func benchNames(action string) (names []string) {
 // BenchmarkJudgeDense: the worst that a contract can ask: many expectations that
 // overlap without being alike, over as many successes.
 func BenchmarkJudgeDense(b *testing.B) {
-	j := &judgement{question: &question{only: map[string]bool{"a": true}, least: 1, possible: 1}}
+	j := &judgement{question: &question{only: map[string]bool{"a": true}, least: 1, possible: 1}, sites: 1}
 	const n, e = 5000, 200
 	for i := range e {
 		j.expects = append(j.expects, &Expectation{Action: fmt.Sprint(i), Least: n / e, Most: n / e})

@@ -7,10 +7,12 @@ import (
 	"ledgerd/evidence"
 )
 
-// account is the budget of a run and what the run and its children spent. It
-// outlives the run where a child still spends.
+// account is what a run shares with its children: its budget, what it and they spent,
+// and the scope of the handoff that it continues. It outlives the run where a child
+// goes on.
 type account struct {
 	run    evidence.RunID
+	held   *handoffState // nil: the run continues no handoff
 	budget evidence.Amounts
 	spent  evidence.Amounts
 	parent *account
@@ -19,7 +21,7 @@ type account struct {
 	prints []uint64      // their fingerprints instead, of a brief run
 }
 
-// accounts finds the account of an open run that has a budget by any record of
+// accounts finds the account of an open run that binds its children by any record of
 // its line, for a child may be started from each. Of brief runs it knows only the
 // fingerprints of the records. Nothing is decided by those: where two runs have
 // records of one fingerprint, or a child that was found by one exceeds a budget,
@@ -49,8 +51,11 @@ func (s *accounts) open(id evidence.ID, a *account) {
 	a.prints = append(a.prints, f)
 }
 
-// of returns the account that a record belongs to; nil: none, or the run has no
-// budget, or it is closed.
+// binds reports whether a child has to be held to it.
+func (a *account) binds() bool { return len(a.budget) > 0 || a.held != nil || a.parent != nil }
+
+// of returns the account that a record belongs to; nil: none, or the run binds no
+// child, or it is closed.
 func (s *accounts) of(id evidence.ID) *account {
 	if a := s.byID[id]; a != nil {
 		return a

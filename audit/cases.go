@@ -405,45 +405,52 @@ func (v *view) inOrder(i, e int) truth {
 
 // precedes reports whether item o, if it was done, is shown to have been done before
 // item i was authorized.
-func (v *view) precedes(o, i int) bool { return v.when[o] < v.horizon(i, v.items[o].site) }
+func (v *view) precedes(o, i int) bool { return v.when[o] < v.horizon(i, v.items[o].site.n) }
 
 // horizon is [site.horizon] of item i.
-func (j *judgement) horizon(i int, of *site) uint64 {
-	return j.items[i].site.horizon(j.items[i].act.index, of)
+func (j *judgement) horizon(i, of int) uint64 {
+	it := &j.items[i]
+	if it.site.n == of {
+		return it.act.index
+	}
+	return it.site.horizon(it.act.index, of)
 }
 
 // count returns how many occasions are shown to be before item i was authorized.
-func (v *view) count(of map[*site][]uint64, i int) int {
+func (v *view) count(of [][]uint64, i int) int {
 	n := 0
 	for s, when := range of {
-		k, _ := slices.BinarySearch(when, v.horizon(i, s))
-		n += k
+		if len(when) > 0 {
+			k, _ := slices.BinarySearch(when, v.horizon(i, s))
+			n += k
+		}
 	}
 	return n
 }
 
 // occasions are, of each site, the indexes, rising, at which an expectation was met
 // for sure, and at which it may have been.
-type occasions struct{ sure, possible map[*site][]uint64 }
+type occasions struct{ sure, possible [][]uint64 }
 
 func (v *view) earlier(f int) *occasions {
 	if o := v.occasions[f]; o != nil {
 		return o
 	}
-	o := &occasions{make(map[*site][]uint64), make(map[*site][]uint64)}
+	o := &occasions{make([][]uint64, v.sites), make([][]uint64, v.sites)}
 	for k := range v.items {
 		m := min(v.match[k*len(v.expects)+f], v.happens[k])
 		if m != no {
-			o.possible[v.items[k].site] = append(o.possible[v.items[k].site], v.when[k])
+			s := v.items[k].site.n
+			o.possible[s] = append(o.possible[s], v.when[k])
 		}
 		if m == yes {
-			o.sure[v.items[k].site] = append(o.sure[v.items[k].site], v.when[k])
+			s := v.items[k].site.n
+			o.sure[s] = append(o.sure[s], v.when[k])
 		}
 	}
-	for _, of := range []map[*site][]uint64{o.possible, o.sure} {
-		for _, when := range of {
-			slices.Sort(when)
-		}
+	for s := range v.sites {
+		slices.Sort(o.possible[s])
+		slices.Sort(o.sure[s])
 	}
 	v.occasions[f] = o
 	return o
@@ -452,7 +459,7 @@ func (v *view) earlier(f int) *occasions {
 // lastOf is the last success of some actions, of each site, as far as it is known.
 type lastOf struct {
 	view *view
-	of   map[*site]*lastTwo
+	of   []lastTwo
 	open []int // two items that may have happened at any time
 }
 
@@ -460,20 +467,17 @@ type lastOf struct {
 type lastTwo struct{ last, second int }
 
 func (v *view) last(e *Expectation) *lastOf {
-	l := &lastOf{view: v, of: make(map[*site]*lastTwo)}
+	l := &lastOf{view: v}
 	if len(e.AfterLast) == 0 {
 		return l
 	}
+	l.of = slices.Repeat([]lastTwo{{-1, -1}}, v.sites)
 	for k := range v.items {
 		it := &v.items[k]
 		if !e.waitsFor(it) {
 			continue
 		}
-		s := l.of[it.site]
-		if s == nil {
-			s = &lastTwo{-1, -1}
-			l.of[it.site] = s
-		}
+		s := &l.of[it.site.n]
 		switch {
 		case v.happens[k] == perhaps:
 			if len(l.open) < 2 {

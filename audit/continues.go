@@ -13,7 +13,7 @@ func (a *Auditor) opens(p place, r *Run, rec *evidence.Record, b *evidence.RunOp
 		return nil
 	}
 	a.useOnce(p, rec, RuleHandoff)
-	r.handoff = &handoffState{acceptance: b.Acceptance}
+	r.account.held = &handoffState{acceptance: b.Acceptance}
 	return a.takesUp(p, r, rec, b.Acceptance)
 }
 
@@ -54,8 +54,8 @@ func (a *Auditor) takesUp(p place, r *Run, rec *evidence.Record, acceptance evid
 	if offer == nil {
 		return a.noOffer(p, acc)
 	}
-	if r.handoff != nil { // who works in its own right needs no scope
-		r.handoff.held = append(r.handoff.held, offer)
+	if h := r.account.held; h != nil { // who works in its own right needs no scope
+		h.offers = append(h.offers, offer)
 	}
 	var found []Finding
 	if acc.rec.Time > offer.body.Expires {

@@ -2,6 +2,8 @@ package audit
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"ledgerd/bundle"
 	"ledgerd/evidence"
@@ -52,6 +54,9 @@ func (a *Auditor) give(p place, rec *evidence.Record, g *Given) {
 	}
 	if g.auditor == nil {
 		return
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(g.auditor.met), headAt.compare) {
+		a.meet(at, g.auditor.met[at])
 	}
 	if o := g.auditor.offers[g.Body.Offer]; o != nil && g.auditor.origin == g.Body.Origin {
 		a.offers[g.Body.Offer] = o

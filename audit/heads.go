@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,6 +18,34 @@ type headSeen struct {
 	lacks *Finding
 }
 
+// headAt is of which ledger a tree head is, and of which size.
+type headAt struct {
+	origin string
+	size   uint64
+}
+
+func (x headAt) compare(y headAt) int {
+	return cmp.Or(cmp.Compare(x.origin, y.origin), cmp.Compare(x.size, y.size))
+}
+
+// meet compares a tree head with those met so far, here and in bundles that lie here.
+func (a *Auditor) meet(at headAt, h headSeen) {
+	other, again := a.met[at]
+	switch {
+	case !again && a.met == nil:
+		a.met = map[headAt]headSeen{at: h}
+	case !again:
+		a.met[at] = h
+	case other.Root != h.Root:
+		a.tally.applies[RuleConsistency] = true
+		a.equivoc = append(a.equivoc, [2][]byte{other.note, h.note})
+		a.tally.add(Finding{
+			Rule: RuleConsistency, Status: Broken, Reason: ReasonTwoRoots, Expected: fmt.Sprintf("one root of %s for size %d", at.origin, at.size),
+			Found: fmt.Sprintf("%v and %v, both signed", other.Root, h.Root),
+		})
+	}
+}
+
 // Head takes a signed tree head. Only malformed ones are an error.
 func (a *Auditor) Head(signed []byte) error {
 	a.scope.Heads++
@@ -28,12 +57,12 @@ func (a *Auditor) Head(signed []byte) error {
 	var form *bundle.FormatError
 	switch {
 	case err == nil:
-		a.heads = append(a.heads, headSeen{h, signed, nil})
+		a.seen(headSeen{h, signed, nil})
 	case errors.As(err, &form):
 		return err
 	case errors.Is(err, bundle.ErrQuorum):
 		f := headFinding(Undecidable, "witnesses' cosignatures on the tree head", "a tree head that the quorum cosigned", err)
-		a.heads = append(a.heads, headSeen{h, signed, &f})
+		a.seen(headSeen{h, signed, &f})
 	case errors.Is(err, bundle.ErrUntrusted):
 		a.strangers++
 		a.strange = append(a.strange, headFinding(Undecidable, "a trust file that names who signed it", "a tree head signed by the log", err))
@@ -41,6 +70,11 @@ func (a *Auditor) Head(signed []byte) error {
 		a.tally.add(headFinding(Broken, "", "a tree head signed by the log "+a.origin, err))
 	}
 	return nil
+}
+
+func (a *Auditor) seen(h headSeen) {
+	a.heads = append(a.heads, h)
+	a.meet(headAt{a.origin, h.Size}, h)
 }
 
 func headFinding(status Status, decides, expected string, err error) Finding {
@@ -61,17 +95,6 @@ func (a *Auditor) checkHeads(roots map[uint64]tlog.Hash) {
 	})
 	if len(a.heads) > 1 {
 		a.tally.applies[RuleConsistency] = true
-	}
-	for i := range a.heads {
-		for k := range i {
-			if x, y := a.heads[k], a.heads[i]; x.Size == y.Size && x.Root != y.Root {
-				a.equivoc = append(a.equivoc, [2][]byte{x.note, y.note})
-				a.tally.add(Finding{
-					Rule: RuleConsistency, Status: Broken, Reason: ReasonTwoRoots, Expected: fmt.Sprintf("one root for size %d", x.Size),
-					Found: fmt.Sprintf("%v and %v, both signed", x.Root, y.Root),
-				})
-			}
-		}
 	}
 	if len(a.heads) == 0 {
 		a.tally.add(a.strange...)

@@ -256,6 +256,16 @@ func TestOnlyTheLogDecides(t *testing.T) {
 				child.Do("lookup", `{}`)
 			}
 		}, audit.RuleBudget, audit.ReasonOverBudget},
+		"a child out of the scope that its parent was given": {func(w *audittest.World) {
+			child := givenChild(w)
+			child.Do("ship", `{}`)
+		}, audit.RuleHandoff, audit.ReasonOutOfScope},
+		"a child that passes on what its parent was not given": {func(w *audittest.World) {
+			givenChild(w).Line(&evidence.HandoffOffered{
+				To: evidence.Recipient{Origin: w.Origin, Actor: audittest.Agent, Key: w.Key(audittest.Runtime).Public().Thumbprint()}, Task: "complaint",
+				Scope: []evidence.ScopeEntry{{Action: "ship", Resource: "*"}}, Expires: w.Clock + 3_600_000, HeadMaxAge: 60,
+			})
+		}, audit.RuleHandoff, audit.ReasonWidened},
 		"two answers to one escalation": {func(w *audittest.World) {
 			r := w.Open(nil)
 			asked := r.Authorize("refund", `{}`, func(b *evidence.Authorization) { b.Effect, b.Team = evidence.Escalate, audittest.Team })
@@ -277,6 +287,36 @@ func TestOnlyTheLogDecides(t *testing.T) {
 				t.Errorf("expected %s broken for %s, found %v", tt.rule, tt.reason, reasons)
 			}
 		})
+	}
+}
+
+// givenChild opens a child of a child of a run that continues a handoff of the same
+// ledger, and may do a lookup.
+func givenChild(w *audittest.World) *audittest.Run {
+	giver := w.Open(nil)
+	offer := giver.Line(&evidence.HandoffOffered{
+		To: evidence.Recipient{Origin: w.Origin, Actor: audittest.Agent, Key: w.Key(audittest.Runtime).Public().Thumbprint()}, Task: "complaint",
+		Scope: []evidence.ScopeEntry{{Action: "lookup", Resource: "*"}}, Expires: w.Clock + 3_600_000, HeadMaxAge: 60,
+	})
+	parent := w.Open(func(rec *evidence.Record, b *evidence.RunOpened) {
+		b.Acceptance = w.Append(&evidence.Record{Actor: audittest.Agent, Body: &evidence.HandoffAccepted{
+			Offer: offer.ID, Origin: w.Origin, Opens: rec.Run, Head: evidence.HeadRef{Size: 9, Root: evidence.Digest{1}}, Bundle: withheldBundle,
+		}}, audittest.Runtime).ID
+	})
+	parent.Do("lookup", `{}`)
+	between := w.Open(func(_ *evidence.Record, b *evidence.RunOpened) { b.Parent = parent.Last.ID })
+	child := w.Open(func(_ *evidence.Record, b *evidence.RunOpened) { b.Parent = between.Opened.ID })
+	child.Do("lookup", `{}`)
+	return child
+}
+
+// TestChildInScope: a child that keeps to the scope breaks nothing.
+func TestChildInScope(t *testing.T) {
+	w := audittest.New(t)
+	givenChild(w)
+	r, _ := verifyLog(t, served(w.Tiles()), w, audit.Options{})
+	if x := r.Rule(audit.RuleHandoff); x.Status != audit.Held {
+		t.Errorf("handoff %s: %v", x.Status, x.Findings)
 	}
 }
 

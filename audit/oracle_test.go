@@ -272,7 +272,7 @@ func oracle(j *judgement) evidence.Result {
 // small draws a judgement, small enough to try every world. rich: with order,
 // references and conditions.
 func small(t *rapid.T, rich bool) *judgement {
-	j := &judgement{question: &question{only: make(map[string]bool)}, refers: make(map[[3]int]truth2)}
+	j := &judgement{question: &question{only: make(map[string]bool)}, sites: 1, refers: make(map[[3]int]truth2)}
 	j.least = rapid.IntRange(1, 5).Draw(t, "least")
 	j.possible = j.least
 	if !rich && rapid.IntRange(0, 9).Draw(t, "contract withheld") == 0 {

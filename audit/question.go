@@ -221,6 +221,7 @@ type judgement struct {
 	ban    []truth2          // of each item and item of forbids
 	meets  []truth           // of each item and condition: whether it is the success meant
 	input  []truth           // of each condition: whether the run's input is as it says
+	sites  int               // how many runs it is about
 	run    known             // the run's input
 	refers map[[3]int]truth2 // of items, what they are compared with, and items referred to
 	views  map[viewKey]*view
@@ -309,6 +310,7 @@ func (j *judgement) compare() {
 	j.prepare()
 	for i := range j.items {
 		it := &j.items[i]
+		j.sites = max(j.sites, it.site.n+1)
 		for _, x := range j.expects {
 			j.fit = append(j.fit, j.against(it, x, known{}))
 		}

@@ -32,7 +32,6 @@ type Run struct {
 	since    []evidence.ID // executions and settlements since the last checkpoint
 	points   int64         // sequence of the last checkpoint
 	lastPt   *evidence.Checkpoint
-	handoff  *handoffState
 	takes    []take                  // handoffs that the line takes up, and may take up
 	handed   map[evidence.ID]*handed // by acceptance: what for the run was accepted
 	found    []Finding               // kept back by an Auditor that does not know yet whether they matter
@@ -119,7 +118,7 @@ func (r *Run) Apply(index uint64, id evidence.ID, rec *evidence.Record, by Signe
 			r.verdicts = append(r.verdicts, &verdictRecord{p, b})
 		}
 	case *evidence.HandoffOffered:
-		found = append(found, r.handoff.offers(p, b)...)
+		found = append(found, r.account.passesOn(p, b)...)
 	case *evidence.RunClosed:
 		r.End = b.End
 		found = append(found, r.close(p)...)
@@ -217,7 +216,7 @@ func (r *Run) cite(p place, rec *evidence.Record) []Finding {
 		case *evidence.Decision:
 			found = append(found, r.account.charge(p, body.Cost, nil)...)
 		case *evidence.HandoffOffered:
-			found = append(found, r.handoff.offers(b.place, body)...)
+			found = append(found, r.account.passesOn(b.place, body)...)
 		}
 	}
 	return found
@@ -283,7 +282,7 @@ func (r *Run) authorize(p place, rec *evidence.Record, b *evidence.Authorization
 	if b.Effect != evidence.Allow {
 		return nil
 	}
-	return r.handoff.authorizes(p, b)
+	return r.account.inScope(p, b)
 }
 
 // permission returns why nothing may be executed under a, nil where it may.

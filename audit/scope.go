@@ -11,15 +11,15 @@ import (
 // continues none.
 type handoffState struct {
 	acceptance evidence.ID
-	// held is what it was offered so far: one of them has to permit an action.
+	// offers are what it was offered so far: one of them has to permit an action.
 	// None: the offer stands in another ledger, or was left out.
-	held []*offerRecord
+	offers []*offerRecord
 }
 
 // scope is what the run was offered, all together.
 func (h *handoffState) scope() []evidence.ScopeEntry {
 	var all []evidence.ScopeEntry
-	for _, o := range h.held {
+	for _, o := range h.offers {
 		all = append(all, o.body.Scope...)
 	}
 	return all
@@ -72,25 +72,39 @@ func covered(s evidence.ScopeEntry, outer []evidence.ScopeEntry) bool {
 	return false
 }
 
-// authorizes holds an allowed action to the scope of the handoff.
-func (h *handoffState) authorizes(p place, b *evidence.Authorization) []Finding {
-	if h == nil || len(h.held) == 0 || Within(h.scope(), b.Action, b.Resource) {
-		return nil
-	}
-	return []Finding{p.broken(RuleHandoff, ReasonOutOfScope, "an action inside the scope of the offer", "%s on %q", b.Action, b.Resource).and(h.held[0].id, h.held[0].index)}
+// inScope holds an allowed action to the scope of the handoff that the run continues,
+// and of those that its parents do.
+func (a *account) inScope(p place, b *evidence.Authorization) []Finding {
+	return a.heldTo(func(scope []evidence.ScopeEntry) bool { return Within(scope, b.Action, b.Resource) }, func() Finding {
+		return p.broken(RuleHandoff, ReasonOutOfScope, "an action inside the scope of the offer", "%s on %q", b.Action, b.Resource)
+	})
 }
 
-// offers holds an offer of a run that itself continues a handoff to what that
-// run held: nothing is passed on that was not received.
-func (h *handoffState) offers(p place, b *evidence.HandoffOffered) []Finding {
-	if h == nil {
-		return nil
+// passesOn holds an offer to what the run itself was handed, and its parents were:
+// nothing is passed on that was not received.
+func (a *account) passesOn(p place, b *evidence.HandoffOffered) []Finding {
+	if a == nil {
+		return nil // nobody opened the run, which is reported
 	}
-	if b.Parent != h.acceptance {
+	if h := a.held; h != nil && b.Parent != h.acceptance {
 		return []Finding{p.broken(RuleHandoff, ReasonWidened, fmt.Sprintf("parent to name the acceptance %s that the run continues", h.acceptance), "%s", b.Parent)}
 	}
-	if len(h.held) > 0 && !Narrower(b.Scope, h.scope()) {
-		return []Finding{p.broken(RuleHandoff, ReasonWidened, "a scope within that of the offer that the run continues", "a wider one").and(h.held[0].id, h.held[0].index)}
+	return a.heldTo(func(scope []evidence.ScopeEntry) bool { return Narrower(b.Scope, scope) }, func() Finding {
+		return p.broken(RuleHandoff, ReasonWidened, "a scope within that of the offer that the run continues", "a wider one")
+	})
+}
+
+// heldTo reports the first account, from the run's own up, whose scope does not fit.
+func (a *account) heldTo(fits func(scope []evidence.ScopeEntry) bool, broken func() Finding) []Finding {
+	for own := a; a != nil; a = a.parent {
+		h := a.held
+		if h == nil || len(h.offers) == 0 || fits(h.scope()) {
+			continue
+		}
+		if a != own {
+			a.brief.lose() // is it the child's parent? a fingerprint says so
+		}
+		return []Finding{broken().and(h.offers[0].id, h.offers[0].index)}
 	}
 	return nil
 }

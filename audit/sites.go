@@ -112,13 +112,13 @@ func (x *site) learn(k sighting) bool {
 // been done before the record of x at that index. No clock says so, for each ledger
 // has its own: a record comes after what its run had taken up by then, and that
 // after what its giver had.
-func (x *site) horizon(index uint64, of *site) uint64 {
-	if x == of {
+func (x *site) horizon(index uint64, of int) uint64 {
+	if x.n == of {
 		return index
 	}
 	upto := uint64(0)
 	for _, k := range x.known {
-		if k.of == of.n && k.at < index {
+		if k.of == of && k.at < index {
 			upto = max(upto, k.upto)
 		}
 	}

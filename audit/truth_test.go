@@ -890,6 +890,13 @@ var cells = []cell{
 		p.by(p.ok("refund", `{}`))
 		return p.contracted()
 	}, supported, evidence.SourceRuntime, verified},
+	{"two-histories-of-a-giver", "two bundles of one ledger, each of which holds up; its log signed both", twoParts, "", func(p *part) *evidence.Placed {
+		a, b := p.giver("giver"), p.giver("giver")
+		x, y := a.ok("search", `{"part":1}`), b.ok("search", `{"part":2}`)
+		p.take(a.give(p, x))
+		p.take(b.give(p, y))
+		return p.contracted()
+	}, unsupported, "", wrong},
 	{"nothing-is-left-of-the-bundle", "what was accepted is no bundle", givenEmail, "", func(p *part) *evidence.Placed {
 		g := p.giver("giver")
 		h := g.give(p, g.gave("send_email", `{"to":"mia"}`, `{}`, nil))
@@ -941,6 +948,9 @@ func (c *cell) played(t testing.TB) *played {
 	slices.SortFunc(p.decide, func(a, b evidence.ID) int { return bytes.Compare(a[:], b[:]) })
 	out.trust.Ledgers[0].WeakestSource = c.weakest
 	for _, o := range others {
+		if out.trust.Ledger(o.Origin) != nil {
+			continue // it shows two histories
+		}
 		out.trust.Ledgers = append(out.trust.Ledgers, o.Trust().Ledgers...)
 	}
 	out.bundle = w.Bundle(audittest.Bundling{Header: bundle.RunHeader(w.Origin, p.ID), Indexes: w.RunIndexes(p.ID), Withhold: p.hidden})
@@ -1116,6 +1126,13 @@ func TestRestsOn(t *testing.T) {
 		_, _, r := play("the-giver-lied").judged(t)
 		if x := r.Rule(audit.RuleClaim); x.Status != audit.Broken || len(x.Findings) != 1 || !strings.Contains(x.Findings[0].Found, "its giver's claim is unsupported") {
 			t.Errorf("claim %s: %v", x.Status, x.Findings)
+		}
+	})
+	t.Run("two histories of a giver", func(t *testing.T) {
+		_, _, r := play("two-histories-of-a-giver").judged(t)
+		x := r.Rule(audit.RuleConsistency)
+		if x.Status != audit.Broken || len(x.Findings) != 1 || x.Findings[0].Reason != audit.ReasonTwoRoots || len(r.Equivocation) != 1 || r.Rule(audit.RuleHandoff).Status != audit.Held {
+			t.Errorf("consistency %s: %v, %d proofs", x.Status, x.Findings, len(r.Equivocation))
 		}
 	})
 	t.Run("an acceptance for another run is a source like any other", func(t *testing.T) {

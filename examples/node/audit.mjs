@@ -113,6 +113,10 @@ function given(r, bytes, ledgers, runs, report, depth) {
   }
   if (!ask(depth <= 32, 'handoffs in a row')) return;
   const of = auditBundle(inner, ledgers, {}, depth);
+  for (const [at, root] of of.met) {
+    if (!report.met.has(at)) report.met.set(at, root);
+    else if (report.met.get(at) !== root) report.ask('consistency', false, 'two_roots', r, at);
+  }
   const record = of.records?.find((x) => x.id === about);
   if (record && acceptance === undefined && inner.origin === origin) runs.byID.set(offer, record);
   const handed = inner.about.kind === 'offer' && of.target?.kind === 'handoff.offered' && of.runs.runs.has(of.target.run)
@@ -151,6 +155,7 @@ function heads(bundle, ledgers, report) {
   for (const { answer, why, signed, head } of answers) {
     if (answer === 'broken') report.ask('inclusion', false, 'tree_head', undefined, why);
     if (answer === 'undecidable' && !covered) report.undecidable('inclusion', 'tree_head', undefined, why);
+    if (signed) report.met.set(`${head.origin} ${head.size}`, head.root.toString('base64url'));
     if (bundle.beyond || !signed) continue;
     const found = bundle.roots.get(Number(head.size));
     report.ask('inclusion', found?.equals(head.root), 'root', undefined, `size ${head.size}`);

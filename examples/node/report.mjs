@@ -7,6 +7,7 @@ export class Report {
   constructor() {
     this.findings = [];
     this.decided = new Set();
+    this.met = new Map(); // roots of tree heads here and in bundles that lie here, by origin and size
     this.verdicts = new Map(); // documents, by claim; '': the run as such
   }
 

@@ -107,9 +107,8 @@ export class Runs {
   }
 
   ['handoff.offered'](run, r) {
-    if (!run.acceptance) return;
-    this.report.ask('handoff', r.body.parent === run.acceptance, 'scope_widened', r);
-    if (run.scope) for (const s of r.body.scope) this.report.ask('handoff', permits(run.scope, s.action, s.resource), 'scope_widened', r, s.action);
+    if (run.acceptance) this.report.ask('handoff', r.body.parent === run.acceptance, 'scope_widened', r);
+    for (const scope of scopes(run)) for (const s of r.body.scope) this.report.ask('handoff', permits(scope, s.action, s.resource), 'scope_widened', r, s.action);
   }
 
   authorization(run, r) {
@@ -132,7 +131,7 @@ export class Runs {
       }
     }
     run.auths.set(r.id, r);
-    if (run.scope && b.effect === 'allow') this.report.ask('handoff', permits(run.scope, b.action, b.resource), 'out_of_scope', r, b.action);
+    if (b.effect === 'allow') for (const scope of scopes(run)) this.report.ask('handoff', permits(scope, b.action, b.resource), 'out_of_scope', r, b.action);
   }
 
   execution(run, r) {
@@ -269,6 +268,13 @@ export class Runs {
       }
     }
   }
+}
+
+/** the scopes that bind a run: of what it continues, and of what its parents do. */
+function scopes(run) {
+  const found = [];
+  for (let at = run, depth = 0; at && depth < 1000; at = at.parent, depth++) if (at.scope) found.push(at.scope);
+  return found;
 }
 
 function permits(scope, action, resource) {
