@@ -132,11 +132,16 @@ func (x *team) takes(b []byte) *handoff.Accepted {
 	return a
 }
 
-func (x *team) audit() *audit.Report {
+func (x *team) exported() []byte {
 	x.Helper()
 	var b bytes.Buffer
 	x.must(x.lead.Ledger.Export(ctx, &b, ledger.ExportOptions{Run: x.run.ID()}))
-	r, err := audit.VerifyBundle(&b, x.party.Trust, audit.Options{Run: x.run.ID()})
+	return b.Bytes()
+}
+
+func (x *team) audit() *audit.Report {
+	x.Helper()
+	r, err := audit.VerifyBundle(bytes.NewReader(x.exported()), x.party.Trust, audit.Options{Run: x.run.ID()})
 	x.must(err)
 	return r
 }

@@ -5,7 +5,10 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"ledgerd/audit"
+	"ledgerd/evidence"
 	"ledgerd/handoff"
+	"ledgerd/runtime"
 )
 
 // TestNothingElseIsAccepted changes, drops, repeats, swaps and mixes whatever there is
@@ -44,10 +47,21 @@ func TestNothingElseIsAccepted(t *testing.T) {
 			t.Fatalf("%s: verified %v", what, said(v))
 		}
 	}
-	rounds := 3000
-	if testing.Short() {
-		rounds = 300
+	bent(t, 3000, true2, true1, try)
+	t.Logf("%d bundles that were changed and still say the same", accepted)
+	if accepted > 0 {
+		t.Errorf("a bundle has one form: %d others were accepted", accepted)
 	}
+}
+
+// bent changes, drops, repeats, swaps and mixes the parts of a bundle with those of
+// another, and has each tried: rounds times a byte, a tenth of that in short tests.
+func bent(t *testing.T, rounds int, b, other []byte, try func(what string, b []byte)) {
+	t.Helper()
+	if testing.Short() {
+		rounds /= 10
+	}
+	some := max(1, rounds/150) // of the other lines, for each
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
 	defer func() {
@@ -55,11 +69,11 @@ func TestNothingElseIsAccepted(t *testing.T) {
 			t.Logf("seed %d", seed)
 		}
 	}()
-	one := bytes.SplitAfter(true1, []byte("\n"))
-	two := bytes.SplitAfter(true2, []byte("\n"))
+	one := bytes.SplitAfter(other, []byte("\n"))
+	two := bytes.SplitAfter(b, []byte("\n"))
 	join := func(lines [][]byte) []byte { return bytes.Join(lines, nil) }
 	for range rounds {
-		b := bytes.Clone(true2)
+		b := bytes.Clone(b)
 		i := r.IntN(len(b))
 		switch r.IntN(4) {
 		case 0: // one bit
@@ -76,20 +90,58 @@ func TestNothingElseIsAccepted(t *testing.T) {
 	for i := range two {
 		try("a line dropped", join(append(append([][]byte{}, two[:i]...), two[i+1:]...)))
 		try("a line repeated", join(append(append([][]byte{}, two[:i+1]...), two[i:]...)))
-		for k := range two[:i] {
+		for _, k := range r.Perm(i)[:min(i, some)] {
 			swapped := append([][]byte{}, two...)
 			swapped[i], swapped[k] = two[k], two[i]
 			try("lines swapped", join(swapped))
 		}
-		for _, l := range one {
+		for _, l := range r.Perm(len(one))[:min(len(one), some)] {
 			mixed := append([][]byte{}, two...)
-			mixed[i] = l
+			mixed[i] = one[l]
 			try("a line of another bundle", join(mixed))
 		}
 		try("cut and continued by another", join(append(append([][]byte{}, two[:i]...), one[min(i, len(one)):]...)))
 	}
-	t.Logf("%d bundles that were changed and still say the same", accepted)
-	if accepted > 0 {
-		t.Errorf("a bundle has one form: %d others were accepted", accepted)
+}
+
+// TestNoWorldIsBent does the same to the bundle of a run that rests on the work of
+// others, and theirs on its own: whatever is said of what was changed, nothing is
+// supported that was not.
+func TestNoWorldIsBent(t *testing.T) {
+	x := newTeam(t)
+	plan := x.do(x.run, "plan", "")
+	x.takes(x.work(0, "db/north", plan))
+	half := x.exported()
+	x.takes(x.work(1, "db/south", plan))
+	compiled := x.do(x.run, "compile", "")
+	if s, err := x.run.Summarize(ctx, "It is compiled.", compiled, runtime.Given{Action: "search"}); err != nil || s.Verdict.Result != evidence.Supported {
+		t.Fatalf("%+v, %v", s, err)
 	}
+	x.must(x.run.Close(ctx))
+	whole := x.exported()
+	documents := func(r *audit.Report) []string {
+		var all []string
+		for _, j := range r.Verdicts {
+			document, err := j.Verdict.Bytes()
+			x.must(err)
+			all = append(all, string(document))
+		}
+		return all
+	}
+	verified := func(b []byte) *audit.Report {
+		r, err := audit.VerifyBundle(bytes.NewReader(b), x.party.Trust, audit.Options{Run: x.run.ID()})
+		if err != nil || r.ExitCode() != 0 {
+			return nil
+		}
+		return r
+	}
+	want := verified(whole)
+	if want == nil || len(want.Verdicts) != 2 {
+		t.Fatalf("the bundle itself: %+v", want)
+	}
+	bent(t, 400, whole, half, func(what string, b []byte) {
+		if r := verified(b); r != nil && !bytes.Equal(b, whole) {
+			t.Fatalf("%s: verified, and says %v, where %v is true", what, documents(r), documents(want))
+		}
+	})
 }
