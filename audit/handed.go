@@ -1,10 +1,6 @@
 package audit
 
-import (
-	"slices"
-
-	"ledgerd/evidence"
-)
+import "ledgerd/evidence"
 
 // A take is a record of a run's line that takes up a handoff: its run.opened, or
 // a context with the acceptance among its sources.
@@ -32,9 +28,14 @@ func (r *Run) Hand(acceptance evidence.ID, b *evidence.HandoffAccepted, o *Offer
 // takesUp notes the handoffs that a record of the line takes up.
 func (r *Run) takesUp(p place, b evidence.Body) {
 	note := func(id evidence.ID) {
-		if !id.IsZero() && !slices.ContainsFunc(r.takes, func(t take) bool { return t.acceptance == id }) {
-			r.takes = append(r.takes, take{p, id})
+		if _, again := r.takenBy[id]; again || id.IsZero() {
+			return
 		}
+		if r.takenBy == nil {
+			r.takenBy = make(map[evidence.ID]evidence.ID)
+		}
+		r.takenBy[id] = p.id
+		r.takes = append(r.takes, take{p, id})
 	}
 	switch b := b.(type) {
 	case *evidence.RunOpened:
@@ -59,14 +60,7 @@ func (r *Run) Takes() []evidence.ID {
 
 // TakenBy returns the record of the line that takes up an acceptance; the zero ID:
 // none does.
-func (r *Run) TakenBy(acceptance evidence.ID) evidence.ID {
-	for i := range r.takes {
-		if r.takes[i].acceptance == acceptance {
-			return r.takes[i].id
-		}
-	}
-	return evidence.ID{}
-}
+func (r *Run) TakenBy(acceptance evidence.ID) evidence.ID { return r.takenBy[acceptance] }
 
 // hasBundle reports whether the bundle under a commitment was handed to the run, and
 // is at hand.

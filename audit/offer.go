@@ -112,7 +112,7 @@ func (o *Offer) standing(id evidence.ID, weakest evidence.Source, v *values) (ev
 	r, rec := o.Run(), o.auditor.records[id]
 	switch body := rec.Body.(type) {
 	case *evidence.Authorization, *evidence.Execution, *evidence.Confirmation, *evidence.Settlement:
-		return r.worth(id)
+		return r.worth(id, weakest.Strength())
 	case *evidence.Claim:
 		result := r.judge(r.claim(id), r.claim(id).at, forever, weakest, v).Result
 		return result, "it is " + string(result)
@@ -122,8 +122,9 @@ func (o *Offer) standing(id evidence.ID, weakest evidence.Source, v *values) (ev
 	return evidence.NoContract, "it is a " + string(rec.Kind)
 }
 
-// worth is what came of the action that a record is about.
-func (r *Run) worth(id evidence.ID) (evidence.Result, string) {
+// worth is what came of the action that a record is about, where a success counts from
+// that strength of source on.
+func (r *Run) worth(id evidence.ID, least int) (evidence.Result, string) {
 	b := &bench{run: r, asOf: forever, told: forever}
 	b.index()
 	found, why := evidence.Unsupported, "nothing that was done rests on it"
@@ -135,6 +136,12 @@ func (r *Run) worth(id evidence.ID) (evidence.Result, string) {
 			}
 			switch it.out.state {
 			case done:
+				if it.out.source.Strength() < least {
+					if found == evidence.Unsupported {
+						why = fmt.Sprintf("that %s succeeded is only %s", it.act.action, it.out.source)
+					}
+					continue
+				}
 				return evidence.Supported, fmt.Sprintf("%s succeeded", it.act.action)
 			case maybe:
 				found, why = evidence.InDoubt, fmt.Sprintf("what came of %s is in doubt", it.act.action)

@@ -32,10 +32,11 @@ type Run struct {
 	since    []evidence.ID // executions and settlements since the last checkpoint
 	points   int64         // sequence of the last checkpoint
 	lastPt   *evidence.Checkpoint
-	takes    []take                  // handoffs that the line takes up, and may take up
-	handed   map[evidence.ID]*handed // by acceptance: what for the run was accepted
-	found    []Finding               // kept back by an Auditor that does not know yet whether they matter
-	brief    *brief                  // nil: nothing is forgotten
+	takes    []take                      // handoffs that the line takes up, and may take up
+	takenBy  map[evidence.ID]evidence.ID // what the takes name: the record that takes it up
+	handed   map[evidence.ID]*handed     // by acceptance: what for the run was accepted
+	found    []Finding                   // kept back by an Auditor that does not know yet whether they matter
+	brief    *brief                      // nil: nothing is forgotten
 }
 
 type attemptOf struct {

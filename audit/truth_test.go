@@ -885,6 +885,12 @@ var cells = []cell{
 		p.by(p.ok("refund", `{}`))
 		return p.contracted()
 	}, contradicted, evidence.SourceRuntime, wrong},
+	{"offered-on-what-was-only-reported", "the auditor asks for more than the giver's word", refundOnce, evidence.SourceRuntime, func(p *part) *evidence.Placed {
+		g := p.giver("giver")
+		p.take(g.give(p, g.from(evidence.SourceReported, "search", `{}`)))
+		p.by(p.ok("refund", `{}`))
+		return p.contracted()
+	}, unsupported, evidence.SourceRuntime, wrong},
 	{"offered-on-nothing", "an order, and no claim: whoever took it up rests on nobody's word", refundOnce, "", func(p *part) *evidence.Placed {
 		p.take(p.giver("giver").give(p))
 		p.by(p.ok("refund", `{}`))

@@ -101,7 +101,8 @@ export function standing({ run, offer, records, payloads }, id, weakest) {
   if (r.kind === 'claim') return judge({ run, claim: r, before: r.index, weakest, payloads }).result;
   if (r.kind === 'verdict') return r.body.result;
   if (!['authorization', 'execution', 'confirmation', 'settlement'].includes(r.kind)) return 'no_contract';
-  const states = collect(run, Infinity).filter((i) => i.auth?.id === id || i.records.includes(id)).map((i) => i.state);
+  const states = collect(run, Infinity).filter((i) => i.auth?.id === id || i.records.includes(id))
+    .map((i) => (i.state === 'done' && weakest && strength(i.source) < strength(weakest) ? 'weak' : i.state));
   return states.includes('done') ? 'supported' : states.includes('doubt') ? 'in_doubt' : states.includes('not') ? 'contradicted' : 'unsupported';
 }
 

@@ -173,13 +173,15 @@ func claimText(c Claim) string {
 	if c.Why != "" {
 		s += ": " + c.Why
 	}
-	if n := len(c.RestsOn); n > 0 {
-		s += "; it rests on " + plural(n, "handoff")
-	}
 	if c.Claim == "" {
-		return s + ", the run as such"
+		s += ", the run as such"
+	} else {
+		s += ", " + c.Claim
 	}
-	if s += ", " + c.Claim; len(c.Bare) > 0 {
+	if n := len(c.RestsOn); n > 0 {
+		s += "; rests on " + plural(n, "handoff")
+	}
+	if len(c.Bare) > 0 {
 		s += "; " + strings.Join(c.Bare, "; ")
 	}
 	return s
