@@ -260,3 +260,42 @@ func TestLogMemory(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkJudgeGiven: 100 items that ten others did, each in a run of 1,000 records,
+// and each after what the run had handed out.
+func BenchmarkJudgeGiven(b *testing.B) {
+	var expects []string
+	for i := range 100 {
+		expects = append(expects, fmt.Sprintf(`{"action":"action-%d","runs":"given","input_has":{"to":"customer-%d"},"after":["plan"]}`, i%50, i))
+	}
+	f := newFakeRun(b, `{"contract":"v1","task":"x","expects":[{"action":"plan"},`+strings.Join(expects, ",")+`]}`)
+	do := func(f *fakeRun, action, input string) {
+		in := f.commit(input)
+		auth := f.add(&evidence.Authorization{Step: "s", Action: action, Tool: "t", Input: in, IdempotencyKey: fmt.Sprint(f.index), Effect: evidence.Allow, Mode: evidence.Enforce, Source: evidence.SourceRuntime})
+		f.add(&evidence.Execution{Authorization: auth, Action: action, Tool: "t", Input: in, Attempt: 1, Status: evidence.StatusSuccess, Source: evidence.SourceRuntime})
+	}
+	hand := func(from, to *fakeRun, acceptance evidence.ID) {
+		shown := *from.run // as it stands
+		x := &Auditor{runs: map[evidence.RunID]*Run{shown.Run: &shown}, payloads: &disclosures{kept: from.payloads}}
+		o := &Offer{Index: from.index + 1, Record: &evidence.Record{Run: from.run.Run}, Body: new(evidence.HandoffOffered), auditor: x}
+		to.run.Hand(acceptance, &evidence.HandoffAccepted{Bundle: evidence.Commitment{Commit: evidence.Digest(acceptance)}}, o)
+		to.add(&evidence.Context{Sources: []evidence.ContextSource{{Name: "handoff", Evidence: acceptance}}})
+	}
+	do(f, "plan", `{}`)
+	for g := range 10 {
+		giver := newFakeRun(b, `{"contract":"v1","task":"x","only":["refund"]}`)
+		giver.run.Origin = fmt.Sprint("ledger.example/", g)
+		hand(f, giver, evidence.ID{byte(g), 1})
+		for i := range 500 {
+			do(giver, fmt.Sprintf("action-%d", i%50), fmt.Sprintf(`{"to":"customer-%d","amount":%d.50}`, g*500+i, i))
+		}
+		hand(giver, f, evidence.ID{byte(g), 2})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		v, err := Judge(f.run, evidence.ID{}, "", f.payloads)
+		if err != nil || v.Result != evidence.Supported || len(v.Given) != 10 {
+			b.Fatal(v.Result, v.Contract.Why, err)
+		}
+	}
+}
