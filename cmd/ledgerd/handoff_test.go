@@ -68,6 +68,7 @@ func work(ts *testscript.TestScript, _ bool, args []string) {
 		res, err := run.Do(ctx, runtime.Action{Step: "search", Tool: "search", Resource: "db", Input: []byte(`{}`)})
 		ts.Check(err)
 		ts.Setenv("EV", res.Execution.String())
+		ts.Setenv("GAVE", string(run.ID()))
 		run.Leave(ctx)
 	})
 }

@@ -83,11 +83,18 @@ func (t *target) moment(ctx context.Context, p *evidence.Placed) (m moment, err 
 	switch b := p.Record.Body.(type) {
 	case *evidence.RunOpened:
 		say("%s, by %s for %s", b.Task, p.Record.Actor, b.Principal)
+		if !b.Acceptance.IsZero() {
+			say("continues what %s accepted", b.Acceptance)
+		}
 		quote("asked: ", b.Intent)
 	case *evidence.Context:
 		m.Column = believed
 		for _, s := range b.Sources {
-			say("saw %s", s.Name)
+			if s.Evidence.IsZero() {
+				say("saw %s", s.Name)
+			} else {
+				say("saw %s, from %s", s.Name, s.Evidence)
+			}
 		}
 	case *evidence.Decision:
 		m.Column = believed
@@ -145,6 +152,12 @@ func (t *target) moment(ctx context.Context, p *evidence.Placed) (m moment, err 
 		}
 	case *evidence.Verdict:
 		say("%s", b.Result)
+	case *evidence.HandoffOffered:
+		say("%s, to %s of %s", b.Task, b.To.Actor, b.To.Origin)
+		for _, s := range b.Scope {
+			say("may %s on %s", s.Action, s.Resource)
+		}
+		quote("note, which nobody verified: ", b.Note)
 	case *evidence.Escalation:
 		say("%s, to %s", b.Reason, b.To)
 	case *evidence.Checkpoint:
