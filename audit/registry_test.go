@@ -99,6 +99,27 @@ func TestRegistryRefuses(t *testing.T) {
 			n := w.Number() + 1
 			w.Append(&evidence.Record{Registry: &n, Prev: w.Placed[0].ID, Actor: audittest.Root, Body: &evidence.ActorRevoked{Name: audittest.Tool, Reason: "x"}}, audittest.Root)
 		}, audit.ReasonRegistryPrev},
+		"a human in the name of an agent": {func(w *audittest.World) {
+			r := w.Open(nil)
+			asked := r.Authorize("refund", `{}`, func(b *evidence.Authorization) { b.Effect, b.Team = evidence.Escalate, audittest.Team })
+			w.Append(&evidence.Record{Run: r.ID, About: asked.ID, Actor: audittest.Loner, Body: &evidence.Approval{Answer: evidence.Approve, Until: w.Clock + 600_000}}, audittest.Human)
+		}, audit.ReasonActor},
+		"in the name of an agent that is no more": {func(w *audittest.World) {
+			r := w.Open(nil)
+			w.Revoke(audittest.Agent, -1)
+			r.Line(&evidence.Escalation{Reason: "x", To: audittest.Team})
+		}, audit.ReasonUnknownActor},
+		"a signature that was changed": {func(w *audittest.World) {
+			r := w.Open(nil)
+			last := len(w.Placed) - 1
+			entry := slices.Clone(r.Opened.Entry)
+			at := len(entry) - 40
+			if entry[at]++; entry[at] > 'y' || entry[at] < 'a' && entry[at] > 'Y' || entry[at] < 'A' {
+				entry[at] = 'B'
+			}
+			w.Placed = w.Placed[:last]
+			w.AppendEntry(entry)
+		}, audit.ReasonSignature},
 		"not the root": {func(w *audittest.World) {
 			n := w.Number() + 1
 			w.Append(&evidence.Record{Registry: &n, Prev: w.Tail(), Actor: audittest.Runtime, Body: &evidence.ActorRevoked{Name: audittest.Tool, Reason: "x"}}, audittest.Runtime)

@@ -1006,6 +1006,10 @@ func TestTruthTable(t *testing.T) {
 				dump(t, report)
 				t.Errorf("exit %d, expected %d", report.ExitCode(), c.exit)
 			}
+			if got, want := report.Rule(audit.RuleClaim).Status, claimStatus(v); !v.Claim.IsZero() && got != want {
+				dump(t, report)
+				t.Errorf("the rule claim is %s, expected %s", got, want)
+			}
 			document, err := v.Bytes()
 			if err != nil {
 				t.Fatal(err)
@@ -1189,4 +1193,23 @@ func TestRestsOn(t *testing.T) {
 			t.Errorf("rests on %v, %s", v.Given, v.Result)
 		}
 	})
+}
+
+// claimStatus is what the rule claim comes to, where the run makes one claim: by the
+// worst of its assertions and of what it rests on.
+func claimStatus(v *audit.Verdict) audit.Status {
+	results := make(map[evidence.Result]bool)
+	for _, a := range v.Assertions {
+		results[a.Result] = true
+	}
+	for _, g := range v.Given {
+		results[g.Result] = results[g.Result] || g.Result != noContract
+	}
+	switch {
+	case results[contradicted] || results[unsupported]:
+		return audit.Broken
+	case results[inDoubt] || results[undisclosed] || results[noContract] || len(v.Assertions) == 0:
+		return audit.Undecidable
+	}
+	return audit.Held
 }
