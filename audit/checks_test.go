@@ -3,6 +3,7 @@ package audit_test
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
 	"ledgerd/audit"
@@ -104,6 +105,11 @@ func TestChecks(t *testing.T) {
 			})
 			return r
 		}, want: wants{audit.RuleChain, audit.Broken, audit.ReasonReference}},
+		"a payload of another size": {write: func(w *audittest.World) *audittest.Run {
+			r := w.Open(nil)
+			r.Authorize("lookup", `{}`, func(b *evidence.Authorization) { b.Input.Size++ })
+			return r
+		}, want: wants{audit.RuleDisclosure, audit.Broken, audit.ReasonCommitment}},
 		"a bundle without the acceptance": {write: func(w *audittest.World) *audittest.Run {
 			return w.Open(func(_ *evidence.Record, b *evidence.RunOpened) { b.Acceptance = evidence.ID{1} })
 		}, want: wants{audit.RuleHandoff, audit.Undecidable, audit.ReasonNotAccepted}},
@@ -122,10 +128,12 @@ func TestChecks(t *testing.T) {
 		"a log without the offer": {write: func(w *audittest.World) *audittest.Run {
 			return handed(w, evidence.ID{1}, nil)
 		}, want: wants{audit.RuleHandoff, audit.Broken, audit.ReasonNotAccepted}, log: true},
-		"a bundle without the registry": {write: func(w *audittest.World) *audittest.Run { return w.Open(nil) },
-			want: wants{audit.RuleRegistry, audit.Undecidable, audit.ReasonEntryZero}, only: func(w *audittest.World, r *audittest.Run) audittest.Bundling {
+		"a bundle without the registry": {
+			write: func(w *audittest.World) *audittest.Run { return w.Open(nil) },
+			want:  wants{audit.RuleRegistry, audit.Undecidable, audit.ReasonEntryZero}, only: func(w *audittest.World, r *audittest.Run) audittest.Bundling {
 				return audittest.Bundling{Header: bundle.RunHeader(w.Origin, r.ID), Indexes: []int{int(r.Opened.Index)}}
-			}},
+			},
+		},
 		"a verdict on another claim than its document says": {write: func(w *audittest.World) *audittest.Run {
 			r := w.Open(nil)
 			first, second := r.Claim(action("lookup")), r.Claim(action("lookup"))
@@ -309,4 +317,128 @@ func TestRootIsTheLogs(t *testing.T) {
 	if err := g.Apply(0, w.Placed[0].ID, w.Placed[0].Record); reasonOf(err) != audit.ReasonKeyTaken {
 		t.Errorf("the log's key as root: %v", err)
 	}
+}
+
+// TestReceiptChecks: what a receipt is held to, where the trust file pins the signer.
+func TestReceiptChecks(t *testing.T) {
+	for name, c := range map[string]struct {
+		write func(w *audittest.World) // the last record is the one
+		pins  []string                 // the name, and whose key it is, of a pinned actor
+		role  evidence.Role
+		want  wants
+	}{
+		"a tool in another's name": {func(w *audittest.World) {
+			r := w.Open(nil)
+			a := r.Authorize("lookup", `{}`, nil)
+			w.Append(&evidence.Record{Run: r.ID, About: a.ID, Actor: audittest.Loner, Body: &evidence.Confirmation{Status: evidence.StatusSuccess}}, audittest.Tool)
+		}, []string{audittest.Tool, audittest.Tool}, evidence.RoleTool, wants{audit.RuleSignature, audit.Broken, audit.ReasonActor}},
+		"a human who claims": {func(w *audittest.World) {
+			r := w.Open(nil)
+			w.Append(&evidence.Record{Run: r.ID, About: r.Opened.ID, Actor: audittest.Human, Body: &evidence.Claim{
+				Statements: []evidence.Statement{{Text: w.CommitAs("text/plain", "done")}},
+			}}, audittest.Human)
+		}, []string{audittest.Human, audittest.Human}, evidence.RoleHuman, wants{audit.RuleSignature, audit.Broken, audit.ReasonActor}},
+		"a record of another ledger": {func(w *audittest.World) {
+			w.Append(&evidence.Record{Origin: "ledger.example/other", Actor: audittest.Runtime, Body: &evidence.PayloadErased{Commit: evidence.Digest{1}, Reason: "x"}}, audittest.Runtime)
+		}, []string{audittest.Runtime, audittest.Runtime}, evidence.RoleRuntime, wants{audit.RuleSignature, audit.Broken, audit.ReasonOrigin}},
+		"a signature that was changed": {func(w *audittest.World) {
+			p := w.Append(&evidence.Record{Actor: audittest.Runtime, Body: &evidence.PayloadErased{Commit: evidence.Digest{1}, Reason: "x"}}, audittest.Runtime)
+			entry := bytes.Clone(p.Entry)
+			entry[len(entry)-40] = map[bool]byte{true: 'B', false: 'A'}[entry[len(entry)-40] == 'A']
+			w.Placed = w.Placed[:len(w.Placed)-1]
+			w.AppendEntry(entry)
+		}, []string{audittest.Runtime, audittest.Runtime}, evidence.RoleRuntime, wants{audit.RuleSignature, audit.Broken, audit.ReasonSignature}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := audittest.New(t)
+			c.write(w)
+			trust := w.Trust()
+			trust.Ledgers[0].Actors = []bundle.PinnedActor{{Name: c.pins[0], Role: c.role, Key: w.Key(c.pins[1]).Public()}}
+			r, err := audit.VerifyReceipt(w.Receipt(len(w.Placed)-1).Marshal(), trust, audit.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.want.of(t, r)
+		})
+	}
+	t.Run("a tree head that too few cosigned", func(t *testing.T) {
+		w := audittest.New(t)
+		w.Open(nil)
+		vkey, _ := witness(t, "w1.example")
+		policy, err := bundle.ParsePolicy("log " + w.VKey() + "\nwitness one " + vkey + "\nquorum one\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		trust := w.Trust()
+		trust.Ledgers[0].Policy = policy
+		r, err := audit.VerifyReceipt(w.Receipt(len(w.Placed)-1).Marshal(), trust, audit.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants{audit.RuleInclusion, audit.Undecidable, audit.ReasonHead}.of(t, r)
+	})
+}
+
+// TestGivenRecord: the bundle of an acceptance is about the kind of record, and says the
+// same of it, that the acceptance does.
+func TestGivenRecord(t *testing.T) {
+	giver, receiver := audittest.Named(t, "ledger.example/giver"), audittest.Named(t, "ledger.example/receiver")
+	trust := &bundle.Trust{Ledgers: append(giver.Trust().Ledgers, receiver.Trust().Ledgers...)}
+	r := giver.Open(nil)
+	done := r.Do("lookup", `{}`)
+	about := func(w *audittest.World, p evidence.Placed, run evidence.RunID) string {
+		return string(w.Bundle(audittest.Bundling{Header: bundle.RecordHeader(w.Origin, p.ID), Indexes: w.RunIndexes(run)}))
+	}
+	head := func(w *audittest.World) evidence.HeadRef {
+		return evidence.HeadRef{Size: int64(len(w.Placed)), Root: evidence.Digest(w.Root(len(w.Placed)))}
+	}
+	const opens = "run_0197f3c2-7d1e-7a60-8b1c-5a2f4e9d0c11"
+	accept := func(w *audittest.World, b *evidence.HandoffAccepted, given string) evidence.Placed {
+		b.Bundle = w.CommitAs(bundle.Media, given)
+		return w.Append(&evidence.Record{Actor: audittest.Agent, Body: b}, audittest.Runtime)
+	}
+	check := func(what string, w *audittest.World, p evidence.Placed, says string) {
+		t.Helper()
+		got, err := audit.VerifyBundle(strings.NewReader(about(w, p, "")), trust, audit.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(got.Rule(audit.RuleHandoff).Findings, func(f audit.Finding) bool { return f.Reason == audit.ReasonGiven && strings.Contains(f.Found, says) }) {
+			dump(t, got)
+			t.Errorf("%s: want a finding that says %q", what, says)
+		}
+	}
+	given := about(giver, done, r.ID)
+	check("an execution for an offer", receiver, accept(receiver, &evidence.HandoffAccepted{Offer: done.ID, Origin: giver.Origin, Opens: opens, Head: head(giver)}, given), "one about a execution")
+
+	receiver = audittest.Named(t, receiver.Origin)
+	first := accept(receiver, &evidence.HandoffAccepted{Offer: evidence.ID{1}, Origin: giver.Origin, Opens: opens, Head: head(giver)}, "withheld")
+	back := string(receiver.Bundle(audittest.Bundling{
+		Header: bundle.RecordHeader(receiver.Origin, first.ID), Indexes: receiver.RunIndexes(""),
+		Withhold: map[evidence.Digest]bool{first.Record.Body.(*evidence.HandoffAccepted).Bundle.Commit: true},
+	}))
+	check("a copy of another acceptance", giver, accept(giver, &evidence.HandoffAccepted{Offer: evidence.ID{2}, Origin: receiver.Origin, Opens: opens, Acceptance: first.ID, Head: head(receiver)}, back), "an acceptance of "+evidence.ID{1}.String())
+}
+
+// TestPayloadOfNobody: a payload that the record before does not commit to is no
+// disclosure, though it were empty.
+func TestPayloadOfNobody(t *testing.T) {
+	w := audittest.New(t)
+	r := w.Open(nil)
+	r.Line(&evidence.Claim{Statements: []evidence.Statement{{Text: w.CommitAs("text/plain", "")}}})
+	r.Line(&evidence.Escalation{Reason: "x", To: audittest.Team})
+	var lines, moved [][]byte
+	for line := range bytes.Lines(w.RunBundle(r.ID)) {
+		if bytes.HasPrefix(line, []byte(`{"payload"`)) {
+			moved = append(moved, line)
+			continue
+		}
+		lines = append(lines, line)
+	}
+	last := slices.IndexFunc(lines, func(l []byte) bool { return bytes.HasPrefix(l, []byte(`{"end"`)) })
+	for last > 0 && !bytes.HasPrefix(lines[last-1], []byte(`{"record"`)) {
+		last--
+	}
+	b := bytes.Join(slices.Insert(lines, last, moved...), nil)
+	wants{audit.RuleDisclosure, audit.Broken, audit.ReasonCommitment}.of(t, verify(t, b, w.Trust(), audit.Options{}))
 }

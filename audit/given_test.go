@@ -139,6 +139,7 @@ func TestGiven(t *testing.T) {
 		"tampered with":                  {links: []link{{given: flip}, {}}, want: audit.Broken, reason: audit.ReasonGiven},
 		"no bundle":                      {links: []link{{given: func([]byte) []byte { return []byte("done, trust me") }}, {}}, want: audit.Broken, reason: audit.ReasonGiven, says: "cut off"},
 		"about another offer":            {links: []link{{}, {accepted: other}}, want: audit.Broken, reason: audit.ReasonGiven},
+		"of another ledger":              {links: []link{{}, {accepted: func(_ *audittest.World, b *evidence.HandoffAccepted) { b.Origin = "ledger.example/elsewhere" }}}, want: audit.Broken, reason: audit.ReasonGiven, says: "one of ledger.example/first"},
 		"under another head":             {links: []link{{}, {accepted: func(_ *audittest.World, b *evidence.HandoffAccepted) { b.Head.Size-- }}}, want: audit.Broken, reason: audit.ReasonGiven, says: "tree head"},
 		"withheld":                       {links: []link{{}, {withhold: true}}, want: audit.Undecidable, reason: audit.ReasonOutOfScope},
 		"withheld, in the middle":        {links: []link{{}, {withhold: true}, {}}, want: audit.Undecidable, reason: audit.ReasonGiven},

@@ -140,6 +140,7 @@ func TestPatternsRefused(t *testing.T) {
 		"most beyond a thousand":     {item(`"times":{"most":1001}`), "/expects/1/times/most"},
 		"a limit on other runs":      {item(`"runs":"given","times":{"most":2}`), "/expects/1/times/most"},
 		"resource a list":            {item(`"resource":["a"]`), "/expects/1/resource"},
+		"resource with a matcher":    {item(`"resource":{"a":{"$in":[1]}}`), "/expects/1/resource"},
 		"a condition so often":       {item(`"when":{"succeeded":{"action":"a","times":2}}`), "/expects/1/when/succeeded"},
 		"a condition after the last": {item(`"when":{"succeeded":{"action":"a","after_last":["a"]}}`), "/expects/1/when/succeeded"},
 		"a condition by name":        {item(`"when":{"succeeded":{"action":"a","as":"c"}}`), "/expects/1/when/succeeded"},

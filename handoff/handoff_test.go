@@ -305,6 +305,12 @@ func TestRefused(t *testing.T) {
 		// Swapped in the bundle: it is not what the offer commits to.
 		i := bytes.LastIndex(b, []byte("eyJyb3dzIjo3fQ"))
 		x.refused(bytes.Join([][]byte{b[:i], []byte("eyJyb3dzIjo4fQ"), b[i+14:]}, nil), handoff.Artifact, false)
+		o.Artifact, o.Note = nil, "no artifact"
+		id2, err := x.run.Offer(ctx, o)
+		x.must(err)
+		if _, err := x.party.Verify(ctx, x.bundle(id2), []byte(`{"rows":7}`)); handoff.AsRefused(err) == nil || handoff.AsRefused(err).Reason != handoff.Artifact {
+			t.Errorf("an artifact where none is offered: %v", err)
+		}
 		var withheld bytes.Buffer
 		x.must(x.giver.Ledger.Export(ctx, &withheld, ledger.ExportOptions{Offer: id, Hide: func(rec *evidence.Record, _ evidence.Commitment) bool {
 			return rec.Kind == evidence.KindHandoffOffered

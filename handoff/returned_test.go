@@ -166,6 +166,12 @@ func (x *exchange) forge(b *evidence.HandoffAccepted) evidence.ID {
 
 func (x *exchange) forgeIn(w *runtimetest.World, b *evidence.HandoffAccepted, data []byte) evidence.ID {
 	x.Helper()
+	return x.forgeAs(w, runtimetest.Agent, b, data)
+}
+
+// forgeAs is forgeIn in the name of another agent that the runtime hosts.
+func (x *exchange) forgeAs(w *runtimetest.World, agent string, b *evidence.HandoffAccepted, data []byte) evidence.ID {
+	x.Helper()
 	p := evidence.Payload{Media: "application/vnd.ledgerd.bundle+jsonl", Data: data}
 	if data != nil {
 		x.must(second(w.Ledger.PutPayloads(ctx, []evidence.Payload{p})))
@@ -173,7 +179,7 @@ func (x *exchange) forgeIn(w *runtimetest.World, b *evidence.HandoffAccepted, da
 	b.Bundle = p.Commitment()
 	n := w.Ledger.Registry().Number()
 	entry, err := evidence.Sign(&evidence.Record{
-		Origin: w.Origin, Kind: b.Kind(), Actor: runtimetest.Agent, Time: evidence.TimeOf(w.Clock.Now()), Registry: &n, Body: b,
+		Origin: w.Origin, Kind: b.Kind(), Actor: agent, Time: evidence.TimeOf(w.Clock.Now()), Registry: &n, Body: b,
 	}, w.Party().Key)
 	x.must(err)
 	placed, err := w.Ledger.Append(ctx, entry)

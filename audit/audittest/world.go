@@ -336,6 +336,7 @@ func (w *World) Bundle(b Bundling) []byte {
 		slices.SortFunc(list, func(a, b evidence.Commitment) int { return bytes.Compare(a.Commit[:], b.Commit[:]) })
 		for _, c := range slices.Compact(list) {
 			if d, ok := w.Payloads[c.Commit]; ok && !b.Withhold[c.Commit] {
+				c.Size = int64(len(d.Data)) // whatever the record says
 				w.check(bw.Payload(c, d.Salt, bytes.NewReader(d.Data)))
 			}
 		}
