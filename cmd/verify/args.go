@@ -10,6 +10,7 @@ import (
 var commandFlags = map[string]func() []cli.Flag{
 	"log":     func() []cli.Flag { return append(commonFlags(), logFlags()...) },
 	"explain": explainFlags,
+	"report":  reportFlags,
 }
 
 // arrange puts flags before arguments, for urfave/cli takes everything after

@@ -83,7 +83,19 @@ func verifyExplain(c *cli.Context, std stdio) error {
 // readStory audits and reads a bundle or a receipt.
 func readStory(form bundle.Form, in io.Reader, trust *bundle.Trust, o audit.Options) (*story.Reading, error) {
 	if form == bundle.FormBundle {
-		return story.ReadBundle(in, trust, o)
+		tap := &firstBytes{r: in}
+		x, err := story.ReadBundle(tap, trust, o)
+		if err != nil {
+			return nil, err
+		}
+		for _, note := range headsOf(tap.kept) {
+			if h := signedHead(trust, note); h != nil {
+				if f := foreign(h, x.Report.Scope.Origin); f != nil {
+					x.Broken(audit.RuleInclusion, audit.Reason(f.Reason), f.Expected, f.Found)
+				}
+			}
+		}
+		return x, nil
 	}
 	b, err := io.ReadAll(io.LimitReader(in, maxReceipt))
 	if err != nil {

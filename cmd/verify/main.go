@@ -3,6 +3,7 @@
 //
 //	verify --trust trust.json FILE...
 //	verify log --trust trust.json URL|DIR
+//	verify report --trust trust.json FILE
 //	verify explain --trust trust.json FILE EV
 //
 // The exit code is the answer: 0 verified, 1 proven wrong, 2 not decidable, 64
@@ -111,7 +112,7 @@ func newApp(std stdio) *cli.App {
 	return &cli.App{
 		Name:      "verify",
 		Usage:     "check receipts, bundles and logs of a ledger, trusting nobody but the trust file",
-		UsageText: "verify --trust FILE [options] FILE...\nverify log --trust FILE [options] URL|DIR\nverify explain --trust FILE [options] FILE EV",
+		UsageText: "verify --trust FILE [options] FILE...\nverify log --trust FILE [options] URL|DIR\nverify report --trust FILE [options] FILE\nverify explain --trust FILE [options] FILE EV",
 		Description: "A FILE is a receipt or a bundle, which is seen from its content; - is standard input.\n" +
 			"Exit codes: 0 verified, 1 proven wrong, 2 not decidable, 64 usage, 65 malformed input, 70 internal error.",
 		Reader: std.in, Writer: std.out, ErrWriter: std.err,
@@ -133,6 +134,7 @@ func newApp(std stdio) *cli.App {
 				OnUsageError:    usage,
 			},
 			explainCommand(std),
+			reportCommand(std),
 		},
 	}
 }

@@ -21,7 +21,7 @@ func TestManualShowsPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	session := regexp.MustCompile("(?s)```\n\\$ verify (explain) ([^\n]*)\n(.*?)```\n")
+	session := regexp.MustCompile("(?s)```\n\\$ verify (explain|report) ([^\n]*)\n(.*?)```\n")
 	found := 0
 	got := session.ReplaceAllFunc(text, func(block []byte) []byte {
 		found++
@@ -37,7 +37,7 @@ func TestManualShowsPages(t *testing.T) {
 		out = strings.ReplaceAll(out, vectorDir+"/", "")
 		return []byte("```\n$ verify " + string(m[1]) + " " + string(m[2]) + "\n" + out + "```\n")
 	})
-	if found < 1 {
+	if found < 2 {
 		t.Fatalf("found %d sessions: has their form changed?", found)
 	}
 	if *update {
@@ -51,7 +51,7 @@ func TestManualShowsPages(t *testing.T) {
 	}
 }
 
-// What explain prints as JSON, of every record of every file of the scripts, is
+// What report and explain print as JSON, of the files of the scripts, is
 // what the schema describes, with no member that the schema does not name, and
 // what it exits with is its outcome.
 func TestPagesFollowTheirSchema(t *testing.T) {
@@ -120,6 +120,9 @@ func TestPagesFollowTheirSchema(t *testing.T) {
 		last := string(files["done.ev"])
 		if ev, ok := files[strings.TrimSuffix(name, ".bundle")+".ev"]; ok {
 			last = string(ev)
+		}
+		for _, trust := range []string{"both.json", "other.json"} {
+			page("verify", "report", "--trust", filepath.Join(dir, trust), file, "--output", "json")
 		}
 		out := page("verify", "explain", "--trust", filepath.Join(dir, "both.json"), file, last, "--output", "json")
 		for _, m := range ids.FindAllStringSubmatch(out, 3) {

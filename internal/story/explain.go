@@ -343,7 +343,9 @@ func (r *record) payloads() report.Section {
 		it.Quotes = []report.Quote{q}
 		switch q.State {
 		case report.QuoteDisclosed:
-			it.Mark = report.MarkGood
+			if r.signer() != nil {
+				it.Mark = report.MarkGood
+			}
 		case report.QuoteOther:
 			it.Mark = report.MarkBad
 		case report.QuoteErased:
@@ -387,7 +389,11 @@ func finding(rule audit.Rule, f *audit.Finding) report.Item {
 	it := report.Item{Mark: report.MarkBad, Says: fmt.Sprintf("%s No (%s): %s.", questions[rule], rule, in(reasons, f.Reason))}
 	if f.Status == audit.Undecidable {
 		it.Mark = report.MarkDoubt
-		it.Says = fmt.Sprintf("%s Not decidable (%s): %s.", questions[rule], rule, in(reasons, f.Reason))
+		words := reasons
+		if undecided[f.Reason] != "" {
+			words = undecided
+		}
+		it.Says = fmt.Sprintf("%s Not decidable (%s): %s.", questions[rule], rule, in(words, f.Reason))
 	}
 	for _, m := range []report.Field{{Name: "expected", Value: f.Expected}, {Name: "found", Value: f.Found}, {Name: "would be decided by", Value: f.Decides}, {Name: "run", Value: string(f.Run)}} {
 		if m.Value != "" {

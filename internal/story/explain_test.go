@@ -177,7 +177,7 @@ func TestExplainEveryKind(t *testing.T) {
 }
 
 // What terminals obey reaches none, wherever it stands.
-func TestExplainHostile(t *testing.T) {
+func TestRow60ExplainedEscaped(t *testing.T) {
 	x := rich(t, func(string) string { return evil }).read(t)
 	quoted := 0
 	for _, y := range x.all() {

@@ -225,6 +225,13 @@ func ReadReceipt(b []byte, trust *bundle.Trust, o audit.Options) (*Reading, erro
 	return x, nil
 }
 
+// Broken takes what the caller found wrong with the file, beside its audit.
+func (x *Reading) Broken(rule audit.Rule, reason audit.Reason, expected, found string) {
+	r := x.Report.Rule(rule)
+	f := audit.Finding{Rule: rule, Status: audit.Broken, Reason: reason, Expected: expected, Found: found}
+	r.Status, r.Findings = audit.Broken, append([]audit.Finding{f}, r.Findings...)
+}
+
 // signer says who signed a record; nil: nobody can be shown to have.
 func (r *record) signer() *audit.Signer {
 	if r.asked {

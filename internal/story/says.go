@@ -264,7 +264,7 @@ func (s *said) claim(b *evidence.Claim) {
 		st := &b.Statements[i]
 		name := "statement"
 		if len(b.Statements) > 1 {
-			name = fmt.Sprintf("statement %d", i+1)
+			name = fmt.Sprintf("statement %d", i) // as findings count them
 		}
 		s.quote(name, &st.Text)
 		for k := range st.Assertions {

@@ -236,10 +236,28 @@ var reasons = map[audit.Reason]string{
 	audit.ReasonNewer:           "a record is of a newer version than this program knows",
 }
 
+// undecided says it of reasons that leave a rule undecided, where that is another thing.
+var undecided = map[audit.Reason]string{
+	audit.ReasonResult:      "what is recorded and disclosed does not decide it",
+	audit.ReasonGiven:       "what was handed over cannot be decided",
+	audit.ReasonNoOutcome:   "it is not known yet what came of something that was permitted",
+	audit.ReasonNotAccepted: "what was accepted is not in the file",
+	audit.ReasonOutOfScope:  "the offer, which says what was permitted, is not in the file",
+	audit.ReasonEntryZero:   "the beginning of the ledger is not in the file",
+	audit.ReasonNotPinned:   "the file does not show whose key signed",
+}
+
 // in is a value of the record format with what it means.
 func in[K ~string](words map[K]string, k K) string {
 	if s, ok := words[k]; ok {
 		return string(k) + ": " + s
 	}
 	return string(k)
+}
+
+var asks = map[string]string{
+	"about":    "Is the file about what it says?",
+	"run":      "Is it about the run that was asked for?",
+	"subject":  "Is it about the subject that was asked for?",
+	"contract": "Does it have the contract that was asked for?",
 }
