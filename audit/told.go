@@ -70,9 +70,10 @@ func (t *Told) Runs() []*Run {
 }
 
 // Contract returns the contract of a run, and what each part of it says of the run
-// as it stands; nils where it has none, or one that is withheld or cannot be read.
+// as it stands; nils where it has none, or one that is withheld or cannot be read, and where
+// nobody vouches for any of it.
 func (t *Told) Contract(r *Run) (*Contract, *Trial) {
-	if r.Body.Contract == nil {
+	if !t.Trusted() || r.Body.Contract == nil {
 		return nil, nil
 	}
 	doc, ok := t.a.payloads.Payload(r.Body.Contract.Document.Commit)

@@ -133,3 +133,27 @@ func TestPagesFollowTheirSchema(t *testing.T) {
 		t.Errorf("only %d pages were checked", checked)
 	}
 }
+
+// 70: what nobody can put right on the command line.
+func TestPagesThatCannotBeWritten(t *testing.T) {
+	for _, args := range [][]string{
+		{"verify", "report", "--trust", filepath.Join(vectorDir, "trust.json"), filepath.Join(vectorDir, "done.bundle")},
+		{"verify", "report", "--html", "--trust", filepath.Join(vectorDir, "trust.json"), filepath.Join(vectorDir, "done.bundle")},
+		{"verify", "explain", "--trust", filepath.Join(vectorDir, "pinned.json"), filepath.Join(vectorDir, "done.tlog-proof")},
+		{"verify", "explain", "-o", "json", "--trust", filepath.Join(vectorDir, "pinned.json"), filepath.Join(vectorDir, "done.tlog-proof")},
+	} {
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Close()
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code := run(args, stdio{strings.NewReader(""), out, null}); code != exitInternal {
+			t.Errorf("%q: expected exit code %d, found %d", args, exitInternal, code)
+		}
+		null.Close()
+	}
+}

@@ -16,9 +16,6 @@ import (
 // ErrRecord is returned by [Explain] where there is no one record of that name.
 var ErrRecord = errors.New("no such record")
 
-// maxListed is how many of one kind of thing a page lists in one place.
-const maxListed = 500
-
 // Explain tells what one piece of evidence says: the record whose evidence ID
 // begins so, here or in a bundle that lies here. prefix may be empty for a receipt.
 func Explain(x *Reading, prefix string) (*report.Page, error) {
@@ -299,11 +296,7 @@ func (r *record) links() report.Section {
 
 func (r *record) namedBy() report.Section {
 	s := report.Section{Name: "named_by", Heading: "Which records name it"}
-	top := r.in
-	for top.outer != nil {
-		top = top.outer
-	}
-	for _, x := range top.all() {
+	for _, x := range r.in.top().all() {
 		for _, rec := range x.records {
 			if rec.Record == nil {
 				continue
@@ -323,8 +316,8 @@ func (r *record) namedBy() report.Section {
 }
 
 func cut(s report.Section) report.Section {
-	if n := len(s.Items); n > maxListed {
-		s.Items, s.Omitted = s.Items[:maxListed], n-maxListed
+	if n := len(s.Items); n > maxTold {
+		s.Items, s.Omitted = s.Items[:maxTold], n-maxTold
 	}
 	return s
 }

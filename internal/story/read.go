@@ -33,6 +33,8 @@ type Reading struct {
 	gone     map[evidence.Digest]*record // erased, and by which record
 	given    []*given
 
+	elsewhere map[evidence.ID]*record // of the outermost: every record here, once it was asked for
+
 	within *given // the acceptance in whose record this bundle lies; nil: it is the file
 	outer  *Reading
 }
@@ -190,6 +192,11 @@ func (x *Reading) audited(told *audit.Told) {
 			x.given[i].reading.audited(inner)
 		}
 	}
+	for _, g := range x.given {
+		if y := g.reading; y.told == nil { // no bundle that can be read: nothing in it is told
+			y.records, y.byID, y.given = nil, nil, nil
+		}
+	}
 }
 
 // ReadReceipt audits a receipt.
@@ -254,6 +261,14 @@ func (r *record) signer() *audit.Signer {
 		}
 	}
 	return r.by
+}
+
+// top returns the file itself.
+func (x *Reading) top() *Reading {
+	for x.outer != nil {
+		x = x.outer
+	}
+	return x
 }
 
 // all returns the reading and those that lie in it, from the outside in.

@@ -74,16 +74,16 @@ func (x *Reading) find(id evidence.ID) *record {
 	if rec := x.byID[id]; rec != nil {
 		return rec
 	}
-	top := x
-	for top.outer != nil {
-		top = top.outer
-	}
-	for _, other := range top.all() {
-		if rec := other.byID[id]; rec != nil {
-			return rec
+	top := x.top()
+	if top.elsewhere == nil {
+		top.elsewhere = make(map[evidence.ID]*record)
+		for _, other := range slices.Backward(top.all()) { // the outermost that has it
+			for _, rec := range other.records {
+				top.elsewhere[rec.id] = rec
+			}
 		}
 	}
-	return nil
+	return top.elsewhere[id]
 }
 
 // quote is a payload, or what has become of it.

@@ -383,3 +383,37 @@ func TestTellStrangersHead(t *testing.T) {
 		}
 	}
 }
+
+// Of long lists the beginning is told, and how much more there is.
+func TestTellCutsLists(t *testing.T) {
+	w := audittest.New(t)
+	r := w.Open(nil)
+	for range maxTold + 7 {
+		r.Authorize("refund", `{}`, nil)
+	}
+	text := runScene(w, r, nil).section(t, "happened")
+	if n := strings.Count(text, "? refund, by the tool"); n != maxTold || !strings.Contains(text, "… and 7 more") {
+		t.Errorf("%d are told, and of the others is said: %q", n, text[max(len(text)-200, 0):])
+	}
+}
+
+// What was accepted and cannot be read to its end is told as that.
+func TestTellBrokenBundleWithin(t *testing.T) {
+	w, g := audittest.New(t), audittest.Named(t, "giver.example/log")
+	from := g.Open(nil)
+	offer := offerTo(from, w, "x", g.Commit(`"n"`))
+	over := g.Bundle(audittest.Bundling{Header: bundle.OfferHeader(g.Origin, offer.ID), Indexes: g.RunIndexes(from.ID)})
+	r := w.Open(func(rec *evidence.Record, b *evidence.RunOpened) {
+		b.Acceptance = w.Append(&evidence.Record{Actor: audittest.Agent, Body: &evidence.HandoffAccepted{
+			Offer: offer.ID, Origin: g.Origin, Opens: rec.Run, Bundle: w.CommitAs(bundle.Media, string(over[:len(over)-20])),
+			Head: evidence.HeadRef{Size: 1, Root: evidence.Digest(g.Root(1))},
+		}}, audittest.Runtime).ID
+	})
+	s := runScene(w, r, nil)
+	if text := s.section(t, "handed"); !strings.Contains(text, "✗ support took work over") || !strings.Contains(text, "no bundle that can be read") {
+		t.Errorf("told so:\n%s", text)
+	}
+	if _, err := Explain(s.read(t), offer.ID.String()); !errors.Is(err, ErrRecord) {
+		t.Errorf("expected ErrRecord, found %v", err)
+	}
+}
