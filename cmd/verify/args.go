@@ -6,6 +6,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// commandFlags are the commands, and the flags of each.
+var commandFlags = map[string]func() []cli.Flag{
+	"log":     func() []cli.Flag { return append(commonFlags(), logFlags()...) },
+	"explain": explainFlags,
+	"report":  reportFlags,
+}
+
 // arrange puts flags before arguments, for urfave/cli takes everything after
 // the first argument for arguments. The first argument may name a command;
 // after "--" nothing is a flag or command.
@@ -21,7 +28,7 @@ func arrange(argv []string) []string {
 			args = append(args, rest...)
 			rest = nil
 		case arg == "-" || !strings.HasPrefix(arg, "-"):
-			if arg == "log" && len(args) == 0 && command == nil {
+			if commandFlags[arg] != nil && len(args) == 0 && command == nil {
 				command = []string{arg}
 				continue
 			}
@@ -34,8 +41,8 @@ func arrange(argv []string) []string {
 			}
 		}
 	}
-	if command == nil && len(args) > 0 && args[0] == "log" {
-		args[0] = "./log" // a file, not the command
+	if command == nil && len(args) > 0 && commandFlags[args[0]] != nil {
+		args[0] = "./" + args[0] // a file, not the command
 	}
 	out := append([]string{argv[0]}, command...)
 	out = append(out, flags...)
@@ -45,7 +52,7 @@ func arrange(argv []string) []string {
 // valuedFlags returns the names of the flags that a value follows.
 func valuedFlags() map[string]bool {
 	m := make(map[string]bool)
-	for _, flags := range [][]cli.Flag{commonFlags(), fileFlags(), logFlags()} {
+	add := func(flags []cli.Flag) {
 		for _, f := range flags {
 			if _, ok := f.(*cli.BoolFlag); ok {
 				continue
@@ -54,6 +61,10 @@ func valuedFlags() map[string]bool {
 				m[name] = true
 			}
 		}
+	}
+	add(append(commonFlags(), fileFlags()...))
+	for _, flags := range commandFlags {
+		add(flags())
 	}
 	return m
 }

@@ -191,16 +191,12 @@ func newHeadBook(t *bundle.Trust) *headBook {
 
 func (b *headBook) add(r *report.Report, notes [][]byte) {
 	for _, n := range notes {
-		h, err := b.trust.OpenHead(n)
-		if h == nil || err != nil && !errors.Is(err, bundle.ErrQuorum) {
+		h := signedHead(b.trust, n)
+		if h == nil {
 			continue
 		}
-		if h.Ledger.Origin() != r.Origin {
-			// The header names one ledger, and another one signed the tree head.
-			breakRule(r, audit.RuleInclusion, report.Finding{
-				Status: report.Broken, Reason: string(audit.ReasonOrigin),
-				Expected: "a tree head of " + r.Origin + ", as the header says", Found: "one of " + h.Ledger.Origin(),
-			})
+		if f := foreign(h, r.Origin); f != nil {
+			breakRule(r, audit.RuleInclusion, *f)
 			continue
 		}
 		key := headKey{h.Ledger.Origin(), h.Size}
@@ -214,6 +210,28 @@ func (b *headBook) add(r *report.Report, notes [][]byte) {
 				Expected: fmt.Sprintf("one root for size %d", h.Size), Found: fmt.Sprintf("%v here and %v in a file before, both signed", h.Root, other.Root),
 			})
 		}
+	}
+}
+
+// signedHead returns a tree head that a log of the trust file signed, whoever
+// cosigned it; nil: none did.
+func signedHead(trust *bundle.Trust, note []byte) *bundle.Head {
+	h, err := trust.OpenHead(note)
+	if err != nil && !errors.Is(err, bundle.ErrQuorum) {
+		return nil
+	}
+	return h
+}
+
+// foreign is what is wrong where the header names one ledger, and another one
+// signed the tree head; nil: nothing.
+func foreign(h *bundle.Head, origin string) *report.Finding {
+	if h.Ledger.Origin() == origin {
+		return nil
+	}
+	return &report.Finding{
+		Status: report.Broken, Reason: string(audit.ReasonOrigin),
+		Expected: "a tree head of " + origin + ", as the header says", Found: "one of " + h.Ledger.Origin(),
 	}
 }
 

@@ -59,14 +59,16 @@ func newFixtures(t *testing.T) fixtures {
 
 	verdict := w.OpenWith(contract)
 	claim := verdict.ClaimContract()
-	verdict.Verdict(claim.ID, evidence.Supported, fmt.Appendf(nil, `{"rules":1,"origin":"%s","run":"%s","opened":"%s","claim":"%s","trust":{"digest":"%s"},"result":"%s"}`,
+	told := verdict.Verdict(claim.ID, evidence.Supported, fmt.Appendf(nil, `{"rules":1,"origin":"%s","run":"%s","opened":"%s","claim":"%s","trust":{"digest":"%s"},"result":"%s"}`,
 		w.Origin, verdict.ID, verdict.Opened.ID, claim.ID, evidence.Digest(claim.ID), strings.NewReplacer("\x1b", `\u001b`, `\`, `\\`).Replace(evil)))
 	verdict.Close(evidence.Completed)
 
 	for name, run := range map[string]*audittest.Run{"done": done, "lied": lied, "denied": denied, "emptyclaim": empty, "emptycontract": nothing, "evil": verdict} {
 		f[name+".bundle"] = w.RunBundle(run.ID)
 		f[name+".run"] = []byte(run.ID)
+		f[name+".ev"] = []byte(run.Last.ID.String())
 	}
+	f["evil.ev"] = []byte(told.ID.String())
 	f["contract.json"] = []byte(contract)
 	f["othercontract.json"] = []byte(strings.Replace(contract, "30", "31", 1))
 	f["withheld.bundle"] = w.Bundle(audittest.Bundling{

@@ -3,6 +3,8 @@
 //
 //	verify --trust trust.json FILE...
 //	verify log --trust trust.json URL|DIR
+//	verify report --trust trust.json FILE
+//	verify explain --trust trust.json FILE EV
 //
 // The exit code is the answer: 0 verified, 1 proven wrong, 2 not decidable, 64
 // usage, 65 malformed input, 70 internal error.
@@ -110,7 +112,7 @@ func newApp(std stdio) *cli.App {
 	return &cli.App{
 		Name:      "verify",
 		Usage:     "check receipts, bundles and logs of a ledger, trusting nobody but the trust file",
-		UsageText: "verify --trust FILE [options] FILE...\nverify log --trust FILE [options] URL|DIR",
+		UsageText: "verify --trust FILE [options] FILE...\nverify log --trust FILE [options] URL|DIR\nverify report --trust FILE [options] FILE\nverify explain --trust FILE [options] FILE EV",
 		Description: "A FILE is a receipt or a bundle, which is seen from its content; - is standard input.\n" +
 			"Exit codes: 0 verified, 1 proven wrong, 2 not decidable, 64 usage, 65 malformed input, 70 internal error.",
 		Reader: std.in, Writer: std.out, ErrWriter: std.err,
@@ -120,22 +122,30 @@ func newApp(std stdio) *cli.App {
 		Action:          func(c *cli.Context) error { return verifyFiles(c, std) },
 		OnUsageError:    usage,
 		ExitErrHandler:  func(*cli.Context, error) {},
-		Commands: []*cli.Command{{
-			Name:            "log",
-			Usage:           "audit a whole log, over HTTP or from a static tlog-tiles tree",
-			ArgsUsage:       "URL|DIR",
-			UsageText:       "verify log --trust FILE [options] URL|DIR",
-			HideHelpCommand: true,
-			Flags:           append(commonFlags(), logFlags()...),
-			Action:          func(c *cli.Context) error { return verifyLog(c, std) },
-			OnUsageError:    usage,
-		}},
+		Commands: []*cli.Command{
+			{
+				Name:            "log",
+				Usage:           "audit a whole log, over HTTP or from a static tlog-tiles tree",
+				ArgsUsage:       "URL|DIR",
+				UsageText:       "verify log --trust FILE [options] URL|DIR",
+				HideHelpCommand: true,
+				Flags:           append(commonFlags(), logFlags()...),
+				Action:          func(c *cli.Context) error { return verifyLog(c, std) },
+				OnUsageError:    usage,
+			},
+			explainCommand(std),
+			reportCommand(std),
+		},
 	}
+}
+
+func trustFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "trust", Usage: "trust `FILE`: the ledgers, keys and witnesses that are trusted; several are trusted together", EnvVars: []string{"LEDGERD_TRUST"}}
 }
 
 func commonFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "trust", Usage: "trust `FILE`: the ledgers, keys and witnesses that are trusted; several are trusted together", EnvVars: []string{"LEDGERD_TRUST"}},
+		trustFlag(),
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "`FORMAT` of the report: text, json, sarif or junit", EnvVars: []string{"LEDGERD_OUTPUT"}},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the answer only"},
 	}

@@ -24,13 +24,19 @@ func newPrinter(c *cli.Context, std stdio) (*printer, error) {
 	default:
 		return nil, usagef("expected --output text, json, sarif or junit, found %q", p.form)
 	}
-	p.text = report.Text{W: std.out, Quiet: c.Bool("quiet")}
-	if width, _, err := term.GetSize(int(std.out.Fd())); err == nil {
-		p.text.Width = width
-		// https://no-color.org: present and not empty.
-		p.text.Color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	}
+	p.text = newText(c, std)
 	return p, nil
+}
+
+// newText writes text as the terminal is, if there is one.
+func newText(c *cli.Context, std stdio) report.Text {
+	t := report.Text{W: std.out, Quiet: c.Bool("quiet")}
+	if width, _, err := term.GetSize(int(std.out.Fd())); err == nil {
+		t.Width = width
+		// https://no-color.org: present and not empty.
+		t.Color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	}
+	return t
 }
 
 // add writes a report, or keeps it for the document at the end.

@@ -30,6 +30,9 @@ func TestScripts(t *testing.T) {
 				if run, ok := strings.CutSuffix(name, ".run"); ok {
 					e.Setenv("RUN_"+run, string(b))
 				}
+				if record, ok := strings.CutSuffix(name, ".ev"); ok {
+					e.Setenv("EV_"+record, string(b))
+				}
 			}
 			return files.write(e.WorkDir)
 		},
