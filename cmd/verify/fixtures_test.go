@@ -13,10 +13,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	cosig "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 
+	"ledgerd/audit"
 	"ledgerd/audit/audittest"
 	"ledgerd/bundle"
 	"ledgerd/evidence"
@@ -354,6 +356,42 @@ func (f fixtures) notes(t *testing.T, w *audittest.World, before int, fork *audi
 	})
 	// A note has no control characters, and may have others that a terminal obeys.
 	if f["evil.head"], err = note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\nsafe\u202e\U000e0041\n", w.Origin, before, tlog.Hash{1})}, signer); err != nil {
+		t.Fatal(err)
+	}
+	f.watched(t, w, before)
+}
+
+// watched are logs for verify watch: bent behind what was seen, of another
+// ledger; and a state of long ago.
+func (f fixtures) watched(t *testing.T, w *audittest.World, before int) {
+	size := len(w.Placed)
+	f.tree(t, "log-bent", w, size, func(path string, b []byte) {
+		if strings.HasPrefix(path, "tile/entries/") {
+			b[len(b)-3] ^= 1
+		}
+	})
+	stranger := audittest.Named(t, "stranger.example/log")
+	f.tree(t, "log-stranger", stranger, len(stranger.Placed), nil)
+	source := tileMap{}
+	f.tree(t, "log-evil", w, before, nil)
+	f["log-evil/checkpoint"] = f["evil.head"]
+	for path, b := range f {
+		if path, ok := strings.CutPrefix(path, "log-later/"); ok {
+			source[path] = b
+		}
+	}
+	follower, err := audit.Follow(source, w.Trust(), nil, audit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := follower.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "state")
+	if err := writeWatchState(path, follower.State(), time.Date(2026, 5, 29, 14, 32, 10, 0, time.UTC)); err != nil {
+		t.Fatal(err)
+	}
+	if f["old.json"], err = os.ReadFile(path); err != nil {
 		t.Fatal(err)
 	}
 }

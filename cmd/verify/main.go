@@ -4,6 +4,7 @@
 //
 //	verify --trust trust.json FILE...
 //	verify log --trust trust.json URL|DIR
+//	verify watch --trust trust.json URL|DIR
 //	verify consistency --trust trust.json OLD NEW
 //	verify equivocation --trust trust.json A B
 //	verify trust show --trust trust.json
@@ -134,6 +135,7 @@ func commands(std stdio) []*cli.Command {
 		consistencyCommand(std),
 		equivocationCommand(std),
 		trustCommand(std),
+		watchCommand(std),
 	}
 }
 
