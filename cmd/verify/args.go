@@ -6,20 +6,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// commandFlags are the commands, and the flags of each.
-var commandFlags = map[string]func() []cli.Flag{
-	"log":     func() []cli.Flag { return append(commonFlags(), logFlags()...) },
-	"explain": explainFlags,
-	"report":  reportFlags,
-}
-
 // arrange puts flags before arguments, for urfave/cli takes everything after
-// the first argument for arguments. The first argument may name a command;
-// after "--" nothing is a flag or command.
+// the first argument for arguments. The first argument may name a command, and
+// the next one of its own; after "--" nothing is a flag or command.
 func arrange(argv []string) []string {
-	valued := valuedFlags()
+	all := commands(stdio{})
+	valued := valuedFlags(all)
 	var command, flags, args []string
-	rest := argv[1:]
+	rest, known := argv[1:], all
 	for len(rest) > 0 {
 		arg := rest[0]
 		rest = rest[1:]
@@ -28,8 +22,8 @@ func arrange(argv []string) []string {
 			args = append(args, rest...)
 			rest = nil
 		case arg == "-" || !strings.HasPrefix(arg, "-"):
-			if commandFlags[arg] != nil && len(args) == 0 && command == nil {
-				command = []string{arg}
+			if c := named(known, arg); c != nil && len(args) == 0 {
+				command, known = append(command, arg), c.Subcommands
 				continue
 			}
 			args = append(args, arg)
@@ -41,7 +35,7 @@ func arrange(argv []string) []string {
 			}
 		}
 	}
-	if command == nil && len(args) > 0 && commandFlags[args[0]] != nil {
+	if command == nil && len(args) > 0 && named(all, args[0]) != nil {
 		args[0] = "./" + args[0] // a file, not the command
 	}
 	out := append([]string{argv[0]}, command...)
@@ -49,10 +43,19 @@ func arrange(argv []string) []string {
 	return append(append(out, "--"), args...)
 }
 
+func named(all []*cli.Command, name string) *cli.Command {
+	for _, c := range all {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
 // valuedFlags returns the names of the flags that a value follows.
-func valuedFlags() map[string]bool {
+func valuedFlags(all []*cli.Command) map[string]bool {
 	m := make(map[string]bool)
-	add := func(flags []cli.Flag) {
+	note := func(flags []cli.Flag) {
 		for _, f := range flags {
 			if _, ok := f.(*cli.BoolFlag); ok {
 				continue
@@ -62,9 +65,13 @@ func valuedFlags() map[string]bool {
 			}
 		}
 	}
-	add(append(commonFlags(), fileFlags()...))
-	for _, flags := range commandFlags {
-		add(flags())
+	note(commonFlags())
+	note(fileFlags())
+	for _, c := range all {
+		note(c.Flags)
+		for _, sub := range c.Subcommands {
+			note(sub.Flags)
+		}
 	}
 	return m
 }

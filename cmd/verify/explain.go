@@ -90,7 +90,7 @@ func readStory(form bundle.Form, in io.Reader, trust *bundle.Trust, o audit.Opti
 		}
 		for _, note := range headsOf(tap.kept) {
 			if h := signedHead(trust, note); h != nil {
-				if f := foreign(h, x.Report.Scope.Origin); f != nil {
+				if f := otherLedgers(h, x.Report.Scope.Origin); f != nil {
 					x.Broken(audit.RuleInclusion, audit.Reason(f.Reason), f.Expected, f.Found)
 				}
 			}

@@ -21,11 +21,13 @@ const (
 	// maxHeadLines is how many first bytes of a bundle are kept to compare its
 	// tree heads with those of other files.
 	maxHeadLines = 256 << 10
+	// sniffLen is enough to tell a tree head: origin, size and root.
+	sniffLen = 512
 )
 
 func verifyFiles(c *cli.Context, std stdio) error {
 	if c.NArg() == 0 {
-		return usagef("expected a FILE: a receipt or a bundle, or - for standard input")
+		return usagef("expected a FILE: a receipt, a bundle, a tree head or a proof, or - for standard input")
 	}
 	p, err := newPrinter(c, std)
 	if err != nil {
@@ -89,11 +91,11 @@ func verifyFile(name string, std stdio, trust *bundle.Trust, o audit.Options, he
 		in = f
 	}
 	br := bufio.NewReaderSize(in, 64<<10)
-	first, err := br.Peek(bundle.SniffLen)
+	first, err := br.Peek(sniffLen)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	switch bundle.Sniff(first) {
+	switch bundle.Sniff(first[:min(len(first), bundle.SniffLen)]) {
 	case bundle.FormReceipt:
 		return verifyReceipt(name, br, trust, o, heads)
 	case bundle.FormBundle:
@@ -108,7 +110,36 @@ func verifyFile(name string, std stdio, trust *bundle.Trust, o audit.Options, he
 	case bundle.FormTrust:
 		return malformed(name, "trust file", formOnly("expected a receipt or a bundle, found a trust file: give it with --trust"))
 	}
-	return malformed(name, "file", formOnly("expected a receipt, which begins with c2sp.org/tlog-proof@v1, or a bundle, which begins with {\"bundle\":"))
+	isHead := headForm.Match(first)
+	if !isHead && !bytes.HasPrefix(bytes.TrimLeft(first, " \t\r\n"), proofForm) {
+		return malformed(name, "file", formOnly("expected a receipt, which begins with c2sp.org/tlog-proof@v1, a bundle, which begins with {\"bundle\":, "+
+			"a tree head, whose lines are origin, size and root, or a proof of equivocation, which begins with {\"heads\":"))
+	}
+	b, err := io.ReadAll(io.LimitReader(br, maxProof+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	var r *report.Report
+	if isHead {
+		r, err = verifyHead(name, b, trust, heads)
+	} else {
+		r, err = verifyProof(name, b, trust)
+	}
+	if err == nil && r.Outcome != report.Malformed {
+		notAbout(r, o)
+	}
+	return r, err
+}
+
+// notAbout answers what the auditor asked for of a file that is about no run.
+func notAbout(r *report.Report, o audit.Options) {
+	if o.Run == "" && o.Subject == "" && o.Contract == nil {
+		return
+	}
+	r.Rules = append(r.Rules, report.Rule{Rule: aboutRule, Status: report.NotDecided, Findings: []report.Finding{{
+		Status: report.NotDecided, Reason: "not_about_a_run", Expected: "a receipt or a bundle", Found: "a " + r.Form, Decides: "the bundle of the run",
+	}}})
+	settle(r)
 }
 
 func verifyReceipt(name string, in io.Reader, trust *bundle.Trust, o audit.Options, heads *headBook) (*report.Report, error) {
@@ -130,6 +161,11 @@ func verifyReceipt(name string, in io.Reader, trust *bundle.Trust, o audit.Optio
 }
 
 func formOnly(text string) error { return &bundle.FormatError{Err: errors.New(text)} }
+
+func isForm(err error) bool {
+	var fe *bundle.FormatError
+	return errors.As(err, &fe)
+}
 
 // malformed returns the report of what has no form, and an error for what could
 // not be read.
@@ -195,7 +231,7 @@ func (b *headBook) add(r *report.Report, notes [][]byte) {
 		if h == nil {
 			continue
 		}
-		if f := foreign(h, r.Origin); f != nil {
+		if f := otherLedgers(h, r.Origin); f != nil {
 			breakRule(r, audit.RuleInclusion, *f)
 			continue
 		}
@@ -223,9 +259,9 @@ func signedHead(trust *bundle.Trust, note []byte) *bundle.Head {
 	return h
 }
 
-// foreign is what is wrong where the header names one ledger, and another one
+// otherLedgers is what is wrong where the header names one ledger, and another one
 // signed the tree head; nil: nothing.
-func foreign(h *bundle.Head, origin string) *report.Finding {
+func otherLedgers(h *bundle.Head, origin string) *report.Finding {
 	if h.Ledger.Origin() == origin {
 		return nil
 	}

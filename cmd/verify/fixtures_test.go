@@ -7,15 +7,18 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	cosig "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 
+	"ledgerd/audit"
 	"ledgerd/audit/audittest"
 	"ledgerd/bundle"
 	"ledgerd/evidence"
@@ -226,6 +229,15 @@ func (f fixtures) heads(t *testing.T, w *audittest.World, done *audittest.Run) {
 			Header: bundle.RunHeader(w.Origin, done.ID), Indexes: w.RunIndexes(done.ID), Heads: [][]byte{append(bytes.Clone(head), strings.Join(lines, "")...)},
 		})
 	}
+	f["cosigned.head"] = append(bytes.Clone(head), line(w1)+line(w2)...)
+	f["once.head"] = append(bytes.Clone(head), line(w1)...)
+	trust.Ledgers[0].WeakestSource = evidence.SourceConfirmed
+	trust.Ledgers[0].Actors = []bundle.PinnedActor{{Name: audittest.Human, Role: evidence.RoleHuman, Key: w.Key(audittest.Human).Public()}}
+	_, key3 := witness(t, "w3.example")
+	if trust.Ledgers[0].Policy, err = bundle.ParsePolicy("log " + w.VKey() + "\nwitness a\u202e " + key1 + "\nwitness b " + key2 + "\nwitness c " + key3 + "\ngroup two 2 a\u202e b c\nquorum two\n"); err != nil {
+		t.Fatal(err)
+	}
+	f["evil-trust.json"] = marshal(t, trust)
 	f["row53-both.bundle"] = with(line(w1), line(w2))
 	f["row53-twice.bundle"] = with(line(w1), line(w1))
 	f["row53-renamed.bundle"] = with(line(w1), strings.Replace(line(w1), "w1.example", "w2.example", 1))
@@ -318,6 +330,116 @@ func (f fixtures) logs(t *testing.T, denied *audittest.World) {
 	f.tree(t, "log-fork", fork, len(fork.Placed), nil)
 	grow(fork)
 	f.tree(t, "log-longfork", fork, len(fork.Placed), nil)
+	f.notes(t, w, before, fork)
+}
+
+// notes are tree heads by themselves: of the log as it was and as it grew, of
+// another history, and such that the log did not sign.
+func (f fixtures) notes(t *testing.T, w *audittest.World, before int, fork *audittest.World) {
+	f["empty.head"] = w.Head(0)
+	f["old.head"] = w.Head(before)
+	f["new.head"] = w.Head(len(w.Placed))
+	f["fork.head"] = fork.Head(len(w.Placed))
+	f["longfork.head"] = fork.Head(len(fork.Placed))
+	f["stranger.head"] = audittest.Named(t, "stranger.example/log").Head(3)
+	f["forged.head"] = bytes.Replace(f["new.head"], []byte(fmt.Sprintf("\n%d\n", len(w.Placed))), []byte(fmt.Sprintf("\n%d\n", len(w.Placed)+1)), 1)
+	f["unsigned.head"] = f["new.head"][:bytes.Index(f["new.head"], []byte("\n\n"))+2]
+	f["cutoff.head"] = f["new.head"][:len(f["new.head"])-10]
+	f["other.head"] = bytes.Replace(f["new.head"], []byte(w.Origin), []byte("elsewhere.example/log"), 1)
+	signer, err := tlog.NewSigner(w.Origin, w.LogKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.proofs(t, w, before)
+	f.tree(t, "log-rotten", w, len(w.Placed), func(path string, b []byte) {
+		if strings.HasPrefix(path, "tile/0/") {
+			b[70] ^= 1
+		}
+	})
+	// A note has no control characters, and may have others that a terminal obeys.
+	if f["evil.head"], err = note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\nsafe\u202e\U000e0041\n", w.Origin, before, tlog.Hash{1})}, signer); err != nil {
+		t.Fatal(err)
+	}
+	f.watched(t, w, before)
+}
+
+// watched are logs for verify watch: bent behind what was seen, of another
+// ledger; and a state of long ago.
+func (f fixtures) watched(t *testing.T, w *audittest.World, before int) {
+	size := len(w.Placed)
+	f.tree(t, "log-bent", w, size, func(path string, b []byte) {
+		if strings.HasPrefix(path, "tile/entries/") {
+			b[len(b)-3] ^= 1
+		}
+	})
+	stranger := audittest.Named(t, "stranger.example/log")
+	f.tree(t, "log-stranger", stranger, len(stranger.Placed), nil)
+	source := tileMap{}
+	f.tree(t, "log-evil", w, before, nil)
+	f["log-evil/checkpoint"] = f["evil.head"]
+	for path, b := range f {
+		if path, ok := strings.CutPrefix(path, "log-later/"); ok {
+			source[path] = b
+		}
+	}
+	follower, err := audit.Follow(source, w.Trust(), nil, audit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := follower.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "state")
+	if err := writeWatchState(path, follower.State(), time.Date(2026, 5, 29, 14, 32, 10, 0, time.UTC)); err != nil {
+		t.Fatal(err)
+	}
+	if f["old.json"], err = os.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// proofs are such as prove nothing, or are in no form.
+func (f fixtures) proofs(t *testing.T, w *audittest.World, before int) {
+	put := func(name string, v any) {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f[name+".proof"] = b
+	}
+	type form struct {
+		Heads []string `json:"heads"`
+		Nodes []string `json:"nodes,omitempty"`
+		More  int      `json:"more,omitempty"`
+	}
+	heads := func(names ...string) []string {
+		var out []string
+		for _, n := range names {
+			out = append(out, string(f[n+".head"]))
+		}
+		return out
+	}
+	hashes, err := nodesOf(t.Context(), tileMap(w.Tiles()), uint64(before), uint64(len(w.Placed)), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := encodeNodes(hashes)
+	put("agree", form{Heads: heads("new", "new")})
+	put("forged", form{Heads: heads("new", "forged")})
+	put("strangers", form{Heads: heads("stranger", "new")})
+	put("bare", form{Heads: heads("old", "new")})
+	put("extends", form{Heads: heads("old", "new"), Nodes: nodes})
+	put("badnode", form{Heads: heads("old", "new"), Nodes: append(encodeNodes([]tlog.Hash{{1}}), nodes[1:]...)})
+	put("rejected", form{Heads: heads("new", "fork")})
+	put("turned", form{Heads: heads("fork", "new")})
+	put("three", form{Heads: heads("new", "fork", "old")})
+	put("member", form{Heads: heads("new", "fork"), More: 1})
+	put("toomany", form{Heads: heads("old", "new"), Nodes: append(nodes[:len(nodes):len(nodes)], nodes[0])})
+	put("nodes", form{Heads: heads("new", "fork"), Nodes: nodes})
+	put("spelled", form{Heads: heads("old", "new"), Nodes: append([]string{nodes[0] + "="}, nodes[1:]...)})
+	put("nohead", form{Heads: []string{"no", "head"}})
+	f["after.proof"] = append(bytes.Clone(f["rejected.proof"]), "{}"...)
+	f["huge.proof"] = append(bytes.Clone(f["rejected.proof"]), bytes.Repeat([]byte(" "), maxProof)...)
 }
 
 // tree writes a log of at most 256 entries as tlog-tiles has it.

@@ -18,6 +18,19 @@ import (
 	"ledgerd/internal/logsource"
 )
 
+func logCommand(std stdio) *cli.Command {
+	return &cli.Command{
+		Name:            "log",
+		Usage:           "audit a whole log, over HTTP or from a static tlog-tiles tree",
+		ArgsUsage:       "URL|DIR",
+		UsageText:       "verify log --trust FILE [options] URL|DIR",
+		HideHelpCommand: true,
+		Flags:           append(commonFlags(), logFlags()...),
+		Action:          func(c *cli.Context) error { return verifyLog(c, std) },
+		OnUsageError:    badUsage,
+	}
+}
+
 func verifyLog(c *cli.Context, std stdio) error {
 	if c.NArg() != 1 {
 		return usagef("expected one URL or DIR of a log, found %d", c.NArg())
@@ -49,7 +62,7 @@ func verifyLog(c *cli.Context, std stdio) error {
 	}
 	r := convert(name, "log", a)
 	if statePath != "" && len(a.Equivocation) > 0 {
-		if r.Proof, err = writeProof(statePath, r.Origin, a.Equivocation); err != nil {
+		if err := keepHeads(c.Context, r, source, trust, statePath, a.Equivocation); err != nil {
 			return err
 		}
 	}

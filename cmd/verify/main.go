@@ -1,10 +1,15 @@
-// Verify checks offline what a ledger hands out: receipts, bundles and whole
-// logs. It trusts its trust file and nobody else. docs/verify.md describes it.
+// Verify checks offline what a ledger hands out: receipts, bundles, tree heads
+// and whole logs. It trusts its trust file and nobody else. docs/verify.md
+// describes it.
 //
 //	verify --trust trust.json FILE...
 //	verify log --trust trust.json URL|DIR
 //	verify report --trust trust.json FILE
 //	verify explain --trust trust.json FILE EV
+//	verify watch --trust trust.json URL|DIR
+//	verify consistency --trust trust.json OLD NEW
+//	verify equivocation --trust trust.json A B
+//	verify trust show --trust trust.json
 //
 // The exit code is the answer: 0 verified, 1 proven wrong, 2 not decidable, 64
 // usage, 65 malformed input, 70 internal error.
@@ -108,36 +113,37 @@ func exitCode(err error, diagnostics io.Writer) int {
 }
 
 func newApp(std stdio) *cli.App {
-	usage := func(_ *cli.Context, err error, _ bool) error { return usageError{err} }
 	return &cli.App{
 		Name:      "verify",
 		Usage:     "check receipts, bundles and logs of a ledger, trusting nobody but the trust file",
-		UsageText: "verify --trust FILE [options] FILE...\nverify log --trust FILE [options] URL|DIR\nverify report --trust FILE [options] FILE\nverify explain --trust FILE [options] FILE EV",
-		Description: "A FILE is a receipt or a bundle, which is seen from its content; - is standard input.\n" +
+		UsageText: "verify --trust FILE [options] FILE...\nverify log --trust FILE [options] URL|DIR\nverify COMMAND --help",
+		Description: "A FILE is a receipt, a bundle, a tree head or a proof of equivocation, which is seen from its content; - is standard input.\n" +
 			"Exit codes: 0 verified, 1 proven wrong, 2 not decidable, 64 usage, 65 malformed input, 70 internal error.",
 		Reader: std.in, Writer: std.out, ErrWriter: std.err,
 		HideHelpCommand: true,
 		HideVersion:     true,
 		Flags:           append(commonFlags(), fileFlags()...),
 		Action:          func(c *cli.Context) error { return verifyFiles(c, std) },
-		OnUsageError:    usage,
+		OnUsageError:    badUsage,
 		ExitErrHandler:  func(*cli.Context, error) {},
-		Commands: []*cli.Command{
-			{
-				Name:            "log",
-				Usage:           "audit a whole log, over HTTP or from a static tlog-tiles tree",
-				ArgsUsage:       "URL|DIR",
-				UsageText:       "verify log --trust FILE [options] URL|DIR",
-				HideHelpCommand: true,
-				Flags:           append(commonFlags(), logFlags()...),
-				Action:          func(c *cli.Context) error { return verifyLog(c, std) },
-				OnUsageError:    usage,
-			},
-			explainCommand(std),
-			reportCommand(std),
-		},
+		Commands:        commands(std),
 	}
 }
+
+// commands are those that stand beside the audit of files.
+func commands(std stdio) []*cli.Command {
+	return []*cli.Command{
+		logCommand(std),
+		consistencyCommand(std),
+		equivocationCommand(std),
+		trustCommand(std),
+		watchCommand(std),
+		reportCommand(std),
+		explainCommand(std),
+	}
+}
+
+func badUsage(_ *cli.Context, err error, _ bool) error { return usageError{err} }
 
 func trustFlag() cli.Flag {
 	return &cli.StringSliceFlag{Name: "trust", Usage: "trust `FILE`: the ledgers, keys and witnesses that are trusted; several are trusted together", EnvVars: []string{"LEDGERD_TRUST"}}
@@ -162,6 +168,10 @@ func fileFlags() []cli.Flag {
 func logFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "state", Usage: "`FILE` that keeps the tree head for the next time, which has to extend it"},
-		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token for a log that is not public (or LEDGERD_TOKEN)", EnvVars: []string{"LEDGERD_TOKEN_FILE"}},
+		tokenFlag(),
 	}
+}
+
+func tokenFlag() cli.Flag {
+	return &cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token for a log that is not public (or LEDGERD_TOKEN)", EnvVars: []string{"LEDGERD_TOKEN_FILE"}}
 }

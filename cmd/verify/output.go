@@ -93,6 +93,8 @@ var descriptions = map[string]string{
 	"contract":    "All that the contract expects succeeded, in its order, and nothing that it forbids.",
 	"verdict":     "Recomputed from the same inputs, every recorded verdict is the same bytes.",
 	"disclosure":  "Every disclosed payload matches its commitment.",
+	"tree_head":   "The tree head is signed by its log, and cosigned by the quorum.",
+	"fresh":       "The log was reached, and extended, in time.",
 	"about":       "What was verified is about what was asked for.",
 	"malformed":   "The input is in the form that it means to have.",
 }

@@ -104,6 +104,29 @@ func TestReportsFollowTheirSchema(t *testing.T) {
 			t.Errorf("%s: outcome %s with exit code %d", name, r.Outcome, code)
 		}
 	}
+	for command, want := range map[string]int{
+		"consistency old.head new.head":                               2,
+		"consistency old.head new.head --log log-later":               0,
+		"consistency new.head fork.head":                              1,
+		"equivocation new.head longfork.head --log log-longfork -o p": 1,
+		"watch --once log-before":                                     0,
+		"watch --once --state old.json log-fork":                      1,
+		"watch --once --state old.json log-before":                    1,
+		"watch --once --state old.json --stale 1h log-later":          2,
+	} {
+		args := []string{"verify", "--output", "json", "--trust", filepath.Join(dir, "trust.json")}
+		for i, word := range strings.Fields(command) {
+			if i > 0 && !strings.HasPrefix(word, "-") && word != "1h" {
+				word = filepath.Join(dir, word)
+			}
+			args = append(args, word)
+		}
+		out, code := capture(t, args)
+		if code != want {
+			t.Errorf("%s: expected exit code %d, found %d", command, want, code)
+		}
+		check(command, out)
+	}
 	if len(audited) < 30 {
 		t.Errorf("only %d inputs were audited", len(audited))
 	}

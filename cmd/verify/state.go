@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"ledgerd/audit"
 	"ledgerd/bundle"
+	"ledgerd/internal/wholefile"
 )
 
 // stateFile is what verify log remembers between two audits of a log: the tree
@@ -48,50 +48,12 @@ func readState(path string, trust *bundle.Trust) (*audit.LogState, error) {
 }
 
 func writeState(path string, s *audit.LogState) error {
-	return writeJSON(path, &stateFile{Version: "v1", Origin: s.Origin, Head: string(s.Head)})
-}
-
-// proofFile keeps pairs of signed tree heads that cannot both be true.
-type proofFile struct {
-	Version      string      `json:"proof"` // "v1"
-	Origin       string      `json:"origin"`
-	Equivocation [][2]string `json:"equivocation"`
-}
-
-// writeProof keeps both tree heads beside the state, under a name that no other
-// proof has, and returns it.
-func writeProof(statePath, origin string, pairs [][2][]byte) (string, error) {
-	p := proofFile{Version: "v1", Origin: origin}
-	for _, pair := range pairs {
-		p.Equivocation = append(p.Equivocation, [2]string{string(pair[0]), string(pair[1])})
-	}
-	for n := 1; ; n++ {
-		path := fmt.Sprintf("%s.proof-%d", statePath, n)
-		if _, err := os.Lstat(path); err == nil {
-			continue
-		}
-		return path, writeJSON(path, &p)
-	}
-}
-
-// writeJSON replaces a file in one step: a crash leaves the old one or the new
-// one.
-func writeJSON(path string, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
+	b, err := json.MarshalIndent(&stateFile{Version: "v1", Origin: s.Origin, Head: string(s.Head)}, "", "  ")
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone once it was renamed
-	_, err = f.Write(append(b, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err := wholefile.Write(path, append(b, '\n'), true); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return os.Rename(f.Name(), path)
+	return nil
 }

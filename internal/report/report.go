@@ -32,7 +32,7 @@ func Worst(outcomes ...Outcome) Outcome {
 type Report struct {
 	Version string  `json:"report"` // "v1"
 	Input   string  `json:"input"`  // the file or log as it was named; "-": standard input
-	Form    string  `json:"form"`   // receipt, bundle or log
+	Form    string  `json:"form"`   // receipt, bundle, log, tree head(s), …
 	Outcome Outcome `json:"outcome"`
 	Summary string  `json:"summary"` // the answer in one sentence
 	Origin  string  `json:"origin,omitempty"`
@@ -45,9 +45,10 @@ type Report struct {
 	// which lies in this one.
 	Given []Given `json:"given,omitempty"`
 	// Equivocation holds pairs of signed tree heads, whole notes, that cannot
-	// both be true: together they prove it to anybody.
+	// both be true.
 	Equivocation [][2]string `json:"equivocation,omitempty"`
-	Proof        string      `json:"proof,omitempty"` // the file that keeps them
+	Proof        string      `json:"proof,omitempty"` // the file that proves it without the log
+	Kept         string      `json:"kept,omitempty"`  // the file that keeps tree heads which are no proof by themselves
 }
 
 // Scope says what was looked at.

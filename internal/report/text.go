@@ -92,7 +92,10 @@ func (t *Text) body(w io.Writer, r *Report) {
 		t.field(w, "and signed", oneLine(pair[1]))
 	}
 	if r.Proof != "" {
-		t.field(w, "proof", "both tree heads are kept in "+r.Proof)
+		t.field(w, "proof", "kept in "+r.Proof)
+	}
+	if r.Kept != "" {
+		t.field(w, "kept", "both tree heads, which are no proof by themselves, in "+r.Kept)
 	}
 }
 
@@ -148,6 +151,9 @@ func (t *Text) scope(w io.Writer, s *Scope) {
 			head += ", cosigned by " + strings.Join(s.Witnesses, ", ")
 		}
 		t.field(w, "tree head", head)
+	}
+	if s.Records == 0 && s.Size > 0 {
+		return // tree heads alone
 	}
 	what := plural(int(s.Records), "record")
 	if s.Runs > 0 {
