@@ -582,7 +582,7 @@ func TestHostile(t *testing.T) {
 			check(name, p.github(p.inputs(map[string]string{"files": name}), push), 0)
 		}
 	}
-	check("every input", p.github(p.inputs(map[string]string{"files": "good\n$(touch pwned)"}), push), 2)
+	check("every input", p.github(p.inputs(map[string]string{"files": "a name.bundle\n$(touch pwned)"}), push), 2)
 	for _, input := range []string{"subject", "contract", "run", "fail-on", "trust", "files"} {
 		for _, name := range []string{"$(touch pwned)", "x\n::error::x", "::error::x", "</pre><img src=x>", "x##[add-path]x", "'; touch pwned; '", "--help"} {
 			r := p.github(p.inputs(map[string]string{"files": "a name.bundle", input: name}), push)
@@ -592,8 +592,17 @@ func TestHostile(t *testing.T) {
 			check(input+" "+name, r, r.exit)
 		}
 	}
+	out := filepath.Join(p.dir, "out")
+	p.must(os.Mkdir(out, 0o755))
+	p.must(os.Symlink(filepath.Join(p.dir, "pwned"), filepath.Join(out, "verify.xml")))
+	bin, err := build()
+	p.must(err)
+	r := p.shell(append(machine(t), "GATE_OUT="+out, "GATE_BIN="+bin, "GATE_SUBJECT="+today, "GATE_FILES=a name.bundle", "GATE_TRUST=trust.json", "GATE_CONTRACT=contract.json"), "bash", filepath.Join(here(t), "verify.sh"))
+	if _, err := os.Stat(filepath.Join(p.dir, "pwned")); r.exit != 0 || err == nil {
+		t.Errorf("exit %d, and written through a link: %v\n%s", r.exit, err == nil, r.log)
+	}
 	p.write("evil.bundle", p.w.RunBundle(evil.ID))
-	r := p.github(p.inputs(map[string]string{"files": "evil.bundle"}), push)
+	r = p.github(p.inputs(map[string]string{"files": "evil.bundle"}), push)
 	check("a hostile subject", r, 1)
 	if !slices.ContainsFunc(r.commands, func(c command) bool { return strings.Contains(c.text, "found ::error::x<b>##[add-path]x") }) {
 		t.Errorf("want the subject in an annotation, found %+v", r.commands)

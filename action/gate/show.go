@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -181,7 +182,17 @@ func (a *answer) files(dir string) error {
 		if err := f.write(&b); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, f.name), b.Bytes(), 0o644); err != nil {
+		// What stands there may be a link that somebody put in the workspace.
+		path := filepath.Join(dir, f.name)
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		_, err = out.Write(b.Bytes())
+		if err := errors.Join(err, out.Close()); err != nil {
 			return err
 		}
 	}
