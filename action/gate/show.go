@@ -95,9 +95,12 @@ func show(env func(string) string, out io.Writer, dir string, a *answer) error {
 // no report.
 func (a *answer) annotate(out io.Writer) {
 	count := map[string]int{}
-	add := func(level, title, text string) {
+	add := func(level, title string, lines ...string) {
+		for i := range lines {
+			lines[i] = report.Visible(lines[i])
+		}
 		if count[level]++; count[level] <= maxAnnotations {
-			fmt.Fprintf(out, "::%s title=%s::%s\n", level, property(title), data(text))
+			fmt.Fprintf(out, "::%s title=%s::%s\n", level, property(report.Visible(title)), data(strings.Join(lines, "\n")))
 		}
 	}
 	for _, r := range a.reports {
@@ -113,13 +116,13 @@ func (a *answer) annotate(out io.Writer) {
 				add(level, "verify: "+rule.Rule, fmt.Sprintf("%s: %s %s", r.Input, rule.Status, rule.Note))
 			}
 			for _, f := range rule.Findings {
-				text := fmt.Sprintf("%s: %s", r.Input, f.Reason)
+				lines := []string{fmt.Sprintf("%s: %s", r.Input, f.Reason)}
 				for _, part := range []struct{ name, value string }{{"expected ", f.Expected}, {"found ", f.Found}, {"decided by ", f.Decides}} {
 					if part.value != "" {
-						text += "\n" + part.name + report.Visible(part.value)
+						lines = append(lines, part.name+part.value)
 					}
 				}
-				add(level, "verify: "+rule.Rule, text)
+				add(level, "verify: "+rule.Rule, lines...)
 			}
 		}
 	}
@@ -130,11 +133,7 @@ func (a *answer) annotate(out io.Writer) {
 
 // data escapes the text of a workflow command: what would end it, or begin another.
 func data(s string) string {
-	lines := strings.Split(s, "\n")
-	for i := range lines {
-		lines[i] = report.Visible(lines[i])
-	}
-	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(strings.Join(lines, "\n"))
+	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(s)
 }
 
 // property escapes a property of a workflow command, which a colon or comma ends.

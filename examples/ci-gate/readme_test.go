@@ -30,6 +30,12 @@ func TestREADME(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// go test remembers a result as long as what the test itself has opened is as it was.
+	for _, name := range []string{"agent.sh", "tests.sh", "../../action/verify.sh", "../../action/gate/main.go", "../../action/gate/show.go"} {
+		if _, err := os.Stat(name); err != nil {
+			t.Fatal(err)
+		}
+	}
 	script := "set -eu\ntrap 'kill -9 ${DAEMON:-} 2>/dev/null || true' EXIT\n"
 	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(page), -1)
 	for _, b := range blocks {
