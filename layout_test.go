@@ -37,6 +37,7 @@ var order = [][]string{
 	{"internal/server"},
 	{"internal/*"},
 	{"cmd/*"},
+	{"action/*", "action"},
 	{"examples/*"},
 }
 

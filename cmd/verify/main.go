@@ -120,13 +120,14 @@ func newApp(std stdio) *cli.App {
 		Description: "A FILE is a receipt, a bundle, a tree head or a proof of equivocation, which is seen from its content; - is standard input.\n" +
 			"Exit codes: 0 verified, 1 proven wrong, 2 not decidable, 64 usage, 65 malformed input, 70 internal error.",
 		Reader: std.in, Writer: std.out, ErrWriter: std.err,
-		HideHelpCommand: true,
-		HideVersion:     true,
-		Flags:           append(commonFlags(), fileFlags()...),
-		Action:          func(c *cli.Context) error { return verifyFiles(c, std) },
-		OnUsageError:    badUsage,
-		ExitErrHandler:  func(*cli.Context, error) {},
-		Commands:        commands(std),
+		HideHelpCommand:           true,
+		HideVersion:               true,
+		DisableSliceFlagSeparator: true, // a file may have a comma in its name
+		Flags:                     append(commonFlags(), fileFlags()...),
+		Action:                    func(c *cli.Context) error { return verifyFiles(c, std) },
+		OnUsageError:              badUsage,
+		ExitErrHandler:            func(*cli.Context, error) {},
+		Commands:                  commands(std),
 	}
 }
 
