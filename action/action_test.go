@@ -72,11 +72,25 @@ type place struct {
 	w   *audittest.World
 }
 
+// needs skips a test where a program is not there; but never in CI.
+func needs(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, name := range programs {
+		if _, err := exec.LookPath(name); err == nil {
+			continue
+		} else if os.Getenv("CI") != "" {
+			t.Fatalf("it wants %s, which .ci/install should have seen to: %v", name, err)
+		}
+		t.Skipf("it wants %s, which is not here", name)
+	}
+}
+
 func newPlace(t *testing.T) *place {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds and runs programs")
 	}
+	needs(t, "bash")
 	p := &place{T: t, dir: t.TempDir(), w: audittest.New(t)}
 	trust, err := p.w.Trust().Marshal()
 	p.must(err)

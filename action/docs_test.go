@@ -37,6 +37,7 @@ type forge struct {
 
 func newForge(t *testing.T) *forge {
 	t.Helper()
+	needs(t, "git")
 	f := &forge{place: newPlace(t)}
 	files, work := f.dir, filepath.Join(t.TempDir(), "work")
 	f.url = "file://" + work

@@ -15,6 +15,7 @@ import (
 // its URL and its commit.
 func source(t *testing.T) (url, commit string) {
 	t.Helper()
+	needs(t, "git")
 	dir := t.TempDir()
 	git := func(args ...string) string {
 		t.Helper()
