@@ -186,3 +186,27 @@ func FuzzTrust(f *testing.F) {
 		}
 	})
 }
+
+// TestJoinTrust: several files are trusted together, where they do not contradict each
+// other.
+func TestJoinTrust(t *testing.T) {
+	full := fullTrust(t)
+	one, two := &Trust{Ledgers: full.Ledgers[:1]}, &Trust{Ledgers: full.Ledgers[1:]}
+	changed := *full.Ledgers[0]
+	changed.Entry0 = evidence.IDOf([]byte("another"))
+	for name, c := range map[string]struct {
+		files []*Trust
+		want  int // ledgers; 0: an error
+	}{
+		"one":                  {[]*Trust{full}, 2},
+		"two":                  {[]*Trust{one, two}, 2},
+		"one of them twice":    {[]*Trust{one, full, one}, 2},
+		"two words on one":     {[]*Trust{one, {Ledgers: []*TrustedLedger{&changed}}}, 0},
+		"none that names some": {nil, 0},
+	} {
+		got, err := JoinTrust(c.files...)
+		if (err == nil) != (c.want > 0) || err == nil && len(got.Ledgers) != c.want {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}

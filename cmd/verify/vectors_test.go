@@ -159,7 +159,10 @@ func TestVerdictVectors(t *testing.T) {
 	if err := json.Unmarshal(text, &cases); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range cases {
+	for i, want := range cases {
+		if testing.Short() && i%5 != 0 {
+			continue // audit's own tests have judged each of them
+		}
 		args := []string{"verify", "--trust", filepath.Join(dir, "trust.json"), filepath.Join(dir, want.File)}
 		out, code := capture(t, append(args, "-o", "json"))
 		var r struct {
