@@ -112,7 +112,7 @@ func (o *Offer) standing(id evidence.ID, weakest evidence.Source, v *values) (ev
 	r, rec := o.Run(), o.auditor.records[id]
 	switch body := rec.Body.(type) {
 	case *evidence.Authorization, *evidence.Execution, *evidence.Confirmation, *evidence.Settlement:
-		return r.worth(id, weakest.Strength())
+		return r.cameOf(id, weakest.Strength())
 	case *evidence.Claim:
 		result := r.judge(r.claim(id), r.claim(id).at, forever, weakest, v).Result
 		return result, "it is " + string(result)
@@ -122,9 +122,9 @@ func (o *Offer) standing(id evidence.ID, weakest evidence.Source, v *values) (ev
 	return evidence.NoContract, "it is a " + string(rec.Kind)
 }
 
-// worth is what came of the action that a record is about, where a success counts from
+// cameOf is what came of the action that a record is about, where a success counts from
 // that strength of source on.
-func (r *Run) worth(id evidence.ID, least int) (evidence.Result, string) {
+func (r *Run) cameOf(id evidence.ID, least int) (evidence.Result, string) {
 	b := &bench{run: r, asOf: forever, told: forever}
 	b.index()
 	found, why := evidence.Unsupported, "nothing that was done rests on it"

@@ -54,10 +54,15 @@ func unverified[B evidence.Body](b []byte) (B, error) {
 }
 
 // Proven reports whether what the giver's ledger signed shows why the offer is
-// refused. What a bundle withholds, or what was done to it on the way, anybody may
+// refused, or the receiver's own, in which it was accepted. What a bundle withholds, or what was done to it on the way, anybody may
 // have done who saw it: that is no reason to record anything about the offer.
 func (r *Refused) Proven() bool {
-	if r.Undecidable || r.Report == nil || r.Offer.IsZero() || r.Reason == Malformed || r.Reason == Artifact {
+	switch {
+	case r.Offer.IsZero():
+		return false
+	case r.Reason == Used:
+		return !r.Stands.IsZero()
+	case r.Undecidable || r.Report == nil || r.Reason == Malformed || r.Reason == Artifact:
 		return false
 	}
 	in, open := r.Report.Rule(audit.RuleInclusion), r.Report.Rule(audit.RuleDisclosure)

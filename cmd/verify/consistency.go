@@ -103,15 +103,11 @@ func twoHeads(c *cli.Context, std stdio) (heads [2]*signed, r *report.Report, er
 
 // readHead reads the tree head that a file is, or the last that it holds.
 func readHead(name string, std stdio) ([]byte, error) {
-	in := std.in
-	if name != "-" {
-		f, err := openFile(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
+	in, err := openInput(name, std)
+	if err != nil {
+		return nil, err
 	}
+	defer in.Close()
 	// A bundle may be of any length; its tree heads stand in its first lines.
 	b, err := io.ReadAll(io.LimitReader(in, maxReceipt+1))
 	if err != nil {

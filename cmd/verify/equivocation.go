@@ -21,22 +21,11 @@ func equivocationCommand(std stdio) *cli.Command {
 			"  verify equivocation --trust trust.json mine.head theirs.head -o proof.json\n" +
 			"  verify equivocation --trust trust.json mine.head theirs.head -o proof.json --log https://ledger.example/support",
 		HideHelpCommand: true,
-		Flags:           equivocationFlags(),
-		Action:          func(c *cli.Context) error { return verifyEquivocation(c, std) },
-		OnUsageError:    badUsage,
+		Flags: append(append(commonFlags(), evidenceFlags()...),
+			&cli.StringFlag{Name: "proof", Aliases: []string{"o"}, Usage: "`FILE` to which the proof is written, if there is one"}),
+		Action:       func(c *cli.Context) error { return verifyEquivocation(c, std) },
+		OnUsageError: badUsage,
 	}
-}
-
-// equivocationFlags leaves -o to the proof.
-func equivocationFlags() []cli.Flag {
-	flags := []cli.Flag{&cli.StringFlag{Name: "proof", Aliases: []string{"o"}, Usage: "`FILE` to which the proof is written, if there is one"}}
-	for _, f := range commonFlags() {
-		if s, ok := f.(*cli.StringFlag); ok && s.Name == "output" {
-			s.Aliases = nil
-		}
-		flags = append(flags, f)
-	}
-	return append(flags, evidenceFlags()...)
 }
 
 func verifyEquivocation(c *cli.Context, std stdio) error {

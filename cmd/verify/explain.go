@@ -37,7 +37,7 @@ func explainCommand(std stdio) *cli.Command {
 func explainFlags() []cli.Flag {
 	return []cli.Flag{
 		trustFlag(),
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "`FORMAT`: text or json"},
+		&cli.StringFlag{Name: "output", Value: "text", Usage: "`FORMAT`: text or json"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the answer only"},
 	}
 }
@@ -107,15 +107,11 @@ func readStory(form bundle.Form, in io.Reader, trust *bundle.Trust, o audit.Opti
 // pageOf has a file told, once it is known what it is. That it is malformed is a
 // page too.
 func pageOf(name string, std stdio, tell func(bundle.Form, io.Reader) (*report.Page, error)) (*report.Page, error) {
-	in := std.in
-	if name != "-" {
-		f, err := openFile(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
+	in, err := openInput(name, std)
+	if err != nil {
+		return nil, err
 	}
+	defer in.Close()
 	br := bufio.NewReaderSize(in, 64<<10)
 	first, err := br.Peek(bundle.SniffLen)
 	if err != nil && !errors.Is(err, io.EOF) {

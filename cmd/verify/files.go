@@ -81,15 +81,11 @@ func askedFor(c *cli.Context) (audit.Options, error) {
 // verifyFile audits one file. That it is malformed is a report too; an error
 // says that it could not be read.
 func verifyFile(name string, std stdio, trust *bundle.Trust, o audit.Options, heads *headBook) (*report.Report, error) {
-	in := std.in
-	if name != "-" {
-		f, err := openFile(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
+	in, err := openInput(name, std)
+	if err != nil {
+		return nil, err
 	}
+	defer in.Close()
 	br := bufio.NewReaderSize(in, 64<<10)
 	first, err := br.Peek(sniffLen)
 	if err != nil && !errors.Is(err, io.EOF) {

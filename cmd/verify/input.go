@@ -17,9 +17,14 @@ func readTrust(c *cli.Context) (*bundle.Trust, error) {
 	if len(names) == 0 {
 		return nil, missingError{errors.New("nothing decided: expected --trust FILE, without which nobody's word counts (the ledger's operator prints one with: ledgerd trust)")}
 	}
+	return joinTrust(names, func(name string) ([]byte, error) { return readSmall(name, bundle.MaxTrust) })
+}
+
+// joinTrust reads trust files, which are trusted together.
+func joinTrust(names []string, read func(name string) ([]byte, error)) (*bundle.Trust, error) {
 	files := make([]*bundle.Trust, 0, len(names))
 	for _, name := range names {
-		b, err := readSmall(name, bundle.MaxTrust)
+		b, err := read(name)
 		if err != nil {
 			return nil, err
 		}
@@ -51,6 +56,18 @@ func readSmall(name string, limit int64) ([]byte, error) {
 		return nil, inputError{fmt.Errorf("%s: expected at most %d bytes, found more", name, limit)}
 	}
 	return b, nil
+}
+
+// openInput opens what the user named, - for standard input.
+func openInput(name string, std stdio) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(std.in), nil
+	}
+	f, err := openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // openFile opens what the user named; that it cannot be opened is for the user

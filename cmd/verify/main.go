@@ -153,7 +153,7 @@ func trustFlag() cli.Flag {
 func commonFlags() []cli.Flag {
 	return []cli.Flag{
 		trustFlag(),
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "`FORMAT` of the report: text, json, sarif or junit", EnvVars: []string{"LEDGERD_OUTPUT"}},
+		&cli.StringFlag{Name: "output", Value: "text", Usage: "`FORMAT` of the report: text, json, sarif or junit", EnvVars: []string{"LEDGERD_OUTPUT"}},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the answer only"},
 	}
 }

@@ -55,22 +55,7 @@ func TestManualShowsPages(t *testing.T) {
 // what the schema describes, with no member that the schema does not name, and
 // what it exits with is its outcome.
 func TestPagesFollowTheirSchema(t *testing.T) {
-	text, err := os.ReadFile("../../docs/verify-page.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("page.json", closed(doc)); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := c.Compile("page.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	schema := strictSchema(t, "verify-page")
 	dir := t.TempDir()
 	files := newFixtures(t)
 	if err := files.write(dir); err != nil {
@@ -140,7 +125,7 @@ func TestPagesThatCannotBeWritten(t *testing.T) {
 		{"verify", "report", "--trust", filepath.Join(vectorDir, "trust.json"), filepath.Join(vectorDir, "done.bundle")},
 		{"verify", "report", "--html", "--trust", filepath.Join(vectorDir, "trust.json"), filepath.Join(vectorDir, "done.bundle")},
 		{"verify", "explain", "--trust", filepath.Join(vectorDir, "pinned.json"), filepath.Join(vectorDir, "done.tlog-proof")},
-		{"verify", "explain", "-o", "json", "--trust", filepath.Join(vectorDir, "pinned.json"), filepath.Join(vectorDir, "done.tlog-proof")},
+		{"verify", "explain", "--output", "json", "--trust", filepath.Join(vectorDir, "pinned.json"), filepath.Join(vectorDir, "done.tlog-proof")},
 	} {
 		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 		if err != nil {

@@ -114,29 +114,12 @@ func trustToShow(c *cli.Context, std stdio) (*bundle.Trust, error) {
 	if c.NArg() == 0 {
 		return readTrust(c)
 	}
-	var files []*bundle.Trust
-	for _, name := range c.Args().Slice() {
-		var b []byte
-		var err error
+	return joinTrust(c.Args().Slice(), func(name string) ([]byte, error) {
 		if name == "-" {
-			b, err = io.ReadAll(io.LimitReader(std.in, bundle.MaxTrust+1))
-		} else {
-			b, err = readSmall(name, bundle.MaxTrust)
+			return io.ReadAll(io.LimitReader(std.in, bundle.MaxTrust+1))
 		}
-		if err != nil {
-			return nil, err
-		}
-		t, err := bundle.ParseTrust(b)
-		if err != nil {
-			return nil, inputError{fmt.Errorf("%s: %w", name, err)}
-		}
-		files = append(files, t)
-	}
-	t, err := bundle.JoinTrust(files...)
-	if err != nil {
-		return nil, inputError{err}
-	}
-	return t, nil
+		return readSmall(name, bundle.MaxTrust)
+	})
 }
 
 func showLedger(l *bundle.TrustedLedger) shownLedger {

@@ -95,7 +95,7 @@ func TestVectors(t *testing.T) {
 // answer verifies a vector's file and fills in what came out.
 func answer(t *testing.T, dir string, v *vector) {
 	t.Helper()
-	args := []string{"verify", "-o", "json", "--trust", filepath.Join(dir, v.Trust), filepath.Join(dir, v.File)}
+	args := []string{"verify", "--output", "json", "--trust", filepath.Join(dir, v.Trust), filepath.Join(dir, v.File)}
 	if v.Subject != "" {
 		args = append(args, "--subject", v.Subject)
 	}
@@ -164,7 +164,7 @@ func TestVerdictVectors(t *testing.T) {
 			continue // audit's own tests have judged each of them
 		}
 		args := []string{"verify", "--trust", filepath.Join(dir, "trust.json"), filepath.Join(dir, want.File)}
-		out, code := capture(t, append(args, "-o", "json"))
+		out, code := capture(t, append(args, "--output", "json"))
 		var r struct {
 			Claims []struct {
 				Claim, Result string

@@ -533,8 +533,8 @@ func TestREADME(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"handoff refused (malformed)", "handoff refused (already_accepted)", "accepted\n", "handoff      held",
-		`handed over by "ledger.example/research", whose part is held`,
+		"handoff refused (malformed)", "handoff refused (already_accepted)", "accepted\n", "handoff       ✓ held", "  accepted    on VERIFIED  bundle about offer ",
+		"VERIFIED  bundle about run_",
 	} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("README.md never printed %q", want)

@@ -397,6 +397,14 @@ func TestRefused(t *testing.T) {
 		"on no evidence": {func(x *exchange) *a2a.Message {
 			return x.handing(x.bundle(x.offer(func(o *runtime.Offering) { o.Evidence = nil })))
 		}, handoff.NoEvidence, false, 1},
+		"an artifact changed on the way": {func(x *exchange) *a2a.Message {
+			b := x.bundle(x.offer())
+			i := bytes.LastIndex(b, []byte("eyJyb3dzIjo3fQ"))
+			if i < 0 {
+				x.Fatal("no artifact in the bundle")
+			}
+			return x.handing(bytes.Join([][]byte{b[:i], []byte("eyJyb3dzIjo4fQ"), b[i+14:]}, nil))
+		}, handoff.Artifact, false, 0},
 		"accepted for another run": {func(x *exchange) *a2a.Message {
 			b := x.bundle(x.offer())
 			v, err := x.party.Verify(ctx, b, nil)
@@ -538,7 +546,11 @@ func TestStopped(t *testing.T) {
 			if task.Status.State != a2a.TaskStateCompleted {
 				t.Fatalf("%+v", task.Status)
 			}
-			x.counts(accepted, 1, worked+1)
+			recorded := 1
+			if c.reason == handoff.Artifact {
+				recorded = 0 // whoever carried it may have withheld that
+			}
+			x.counts(accepted, recorded, worked+1)
 			back, err := overa2a.Acceptance(task)
 			if err != nil || back == nil {
 				t.Fatalf("no acceptance: %v", err)

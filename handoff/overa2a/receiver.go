@@ -14,7 +14,6 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2asrv"
 	"github.com/a2aproject/a2a-go/v2/log"
 
-	"ledgerd/audit"
 	"ledgerd/evidence"
 	"ledgerd/handoff"
 	"ledgerd/ledger"
@@ -67,8 +66,8 @@ func RunKey(offer evidence.ID) string { return "a2a-" + offer.String() }
 // after its run was closed, is refused as [handoff.Used]; where neither is so, because
 // the process before was stopped, the task goes on with the acceptance that stands.
 //
-// A refusal is recorded in the party's ledger where the giver's ledger is shown to
-// hold the offer, and once for each reason: so nobody fills the ledger with what is
+// A refusal is recorded in the party's ledger where it is proven
+// ([handoff.Refused.Proven]), and once for each reason: so nobody fills the ledger with what is
 // attributed to others. That a bundle does not hold the tree head that is known is
 // not recorded: the refusal has it, and the giver sends again.
 func NewExecutor(r Receiver) a2asrv.AgentExecutor {
@@ -358,9 +357,7 @@ func (e *executor) refuse(ctx context.Context, ec *a2asrv.ExecutorContext, r *Re
 // offer was refused for the same reason before; zero where the offer is not shown to
 // stand in the giver's ledger.
 func (e *executor) reject(ctx context.Context, r *handoff.Refused) (evidence.ID, error) {
-	// What is used was verified before that was found.
-	shown := r.Reason == handoff.Used || r.Report != nil && r.Report.Rule(audit.RuleInclusion).Status == audit.Held
-	if !shown || r.Offer.IsZero() {
+	if !r.Proven() {
 		return evidence.ID{}, nil
 	}
 	for at, err := range e.Party.Ledger.Find(ctx, ledger.Filter{Kind: evidence.KindHandoffRejected, Actor: e.Party.Agent}) {

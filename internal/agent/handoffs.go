@@ -210,35 +210,39 @@ func (h *Host) Handoffs(ctx context.Context, first uint64, limit int) (*api.Hand
 // reports whether what is handed over, or anything of it, may be shown of an offer to
 // that agent.
 func (h *Host) Handoff(ctx context.Context, offer evidence.ID, may func(agent string) (seen, opened bool)) (*api.Offered, error) {
-	x, err := h.exchange()
+	x, seen, opened, err := h.shown(ctx, offer, may)
+	if err == nil && !seen {
+		err = ErrOtherAgent
+	}
 	if err != nil {
 		return nil, err
 	}
-	agent, err := x.Recipient(ctx, offer)
-	if err != nil {
-		return nil, err
-	}
-	show, open := may(agent)
-	if !show {
-		return nil, ErrOtherAgent
-	}
-	return x.Show(ctx, offer, open)
+	return x.Show(ctx, offer, opened)
 }
 
 // HandoffBundle returns the bundle about an offer, as it came.
 func (h *Host) HandoffBundle(ctx context.Context, offer evidence.ID, may func(agent string) (seen, opened bool)) ([]byte, error) {
-	x, err := h.exchange()
+	x, _, opened, err := h.shown(ctx, offer, may)
+	if err == nil && !opened {
+		err = ErrOtherAgent
+	}
 	if err != nil {
 		return nil, err
+	}
+	return x.Bundle(ctx, offer)
+}
+
+// shown asks what may be shown of an offer.
+func (h *Host) shown(ctx context.Context, offer evidence.ID, may func(agent string) (seen, opened bool)) (x *exchange.Exchange, seen, opened bool, err error) {
+	if x, err = h.exchange(); err != nil {
+		return nil, false, false, err
 	}
 	agent, err := x.Recipient(ctx, offer)
 	if err != nil {
-		return nil, err
+		return nil, false, false, err
 	}
-	if _, open := may(agent); !open {
-		return nil, ErrOtherAgent
-	}
-	return x.Bundle(ctx, offer)
+	seen, opened = may(agent)
+	return x, seen, opened, nil
 }
 
 // RejectOffer records that an agent does not accept an offer.

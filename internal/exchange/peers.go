@@ -69,7 +69,6 @@ func OpenPeers(path string, own *bundle.Trust) (*Peers, error) {
 // the same words: whom to believe otherwise, nobody here said.
 func (p *Peers) view(stored []api.Peer) (*peersView, error) {
 	v := &peersView{byOrigin: make(map[string]*api.Peer), trust: &bundle.Trust{Ledgers: []*bundle.TrustedLedger{p.own}}}
-	says := make(map[string]string) // by origin
 	for i := range stored {
 		peer := &stored[i]
 		t, err := bundle.ParseTrust(peer.Trust)
@@ -77,6 +76,7 @@ func (p *Peers) view(stored []api.Peer) (*peersView, error) {
 			return nil, fmt.Errorf("the peer %s: %w", peer.Origin, err)
 		}
 		v.byOrigin[peer.Origin] = peer
+		others := new(bundle.Trust)
 		for _, l := range t.Ledgers {
 			if l.Origin() == p.own.Origin() {
 				if l.Policy.LogKey() != p.own.Policy.LogKey() || l.Entry0 != p.own.Entry0 {
@@ -84,22 +84,11 @@ func (p *Peers) view(stored []api.Peer) (*peersView, error) {
 				}
 				continue // what is trusted here of this ledger is not for others to say
 			}
-			text, err := (&bundle.Trust{Ledgers: []*bundle.TrustedLedger{l}}).Marshal()
-			if err != nil {
-				return nil, fmt.Errorf("the peer %s: %w", peer.Origin, err)
-			}
-			if said, ok := says[l.Origin()]; ok {
-				if said != string(text) {
-					return nil, fmt.Errorf("the peer %s: its trust file names the ledger %s otherwise than that of another peer", peer.Origin, l.Origin())
-				}
-				continue
-			}
-			says[l.Origin()] = string(text)
-			v.trust.Ledgers = append(v.trust.Ledgers, l)
+			others.Ledgers = append(others.Ledgers, l)
 		}
-	}
-	if err := v.trust.Check(); err != nil {
-		return nil, fmt.Errorf("the trust files together: %w", err)
+		if v.trust, err = bundle.JoinTrust(v.trust, others); err != nil {
+			return nil, fmt.Errorf("the peer %s, beside those before it: %w", peer.Origin, err)
+		}
 	}
 	return v, nil
 }

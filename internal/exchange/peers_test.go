@@ -77,7 +77,7 @@ func TestPeers(t *testing.T) {
 		"one that is not in it":        {add("ledger.example/c", text(t, a)), "want the origin of another ledger"},
 		"this ledger":                  {add(analysis, text(t, own)), "want the origin of another ledger"},
 		"this ledger with another key": {add("ledger.example/c", text(t, c, named(t, analysis))), "names this ledger"},
-		"another ledger of that name":  {add("ledger.example/c", text(t, c, other)), "otherwise than that of another peer"},
+		"another ledger of that name":  {add("ledger.example/c", text(t, c, other)), "expected one word on the ledger"},
 		"no trust file":                {add("", []byte(`{}`)), "trust file"},
 	} {
 		if bad.err == nil || !strings.Contains(bad.err.Error(), bad.says) {

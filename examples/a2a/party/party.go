@@ -94,8 +94,9 @@ func readKey(dir, name string) (*evidence.PrivateKey, error) {
 	return evidence.ParsePrivateJWK([]byte(strings.TrimSpace(string(b))))
 }
 
-// Trust adds what trust files say to a trust.
+// Trust reads trust files, beside what is trusted already.
 func Trust(t *bundle.Trust, files []string) (*bundle.Trust, error) {
+	all := []*bundle.Trust{t}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -105,13 +106,9 @@ func Trust(t *bundle.Trust, files []string) (*bundle.Trust, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		for _, l := range more.Ledgers {
-			if t.Ledger(l.Origin()) == nil {
-				t.Ledgers = append(t.Ledgers, l)
-			}
-		}
+		all = append(all, more)
 	}
-	return t, nil
+	return bundle.JoinTrust(all...)
 }
 
 // everything permits all that the agent asks for: what holds it here is the handoff's
