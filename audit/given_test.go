@@ -121,6 +121,8 @@ func TestGiven(t *testing.T) {
 		want   audit.Status
 		reason audit.Reason
 		says   string
+
+		weakest evidence.Source // that counts in the first of the trusted ledgers; "": any
 	}{
 		"two":                            {links: []link{{}, {}}, want: audit.Held},
 		"three":                          {links: []link{{}, {}, {}}, want: audit.Held},
@@ -133,6 +135,12 @@ func TestGiven(t *testing.T) {
 		"the giver was in doubt":         {links: []link{{giving: doubt}, {}}, want: audit.Undecidable, reason: audit.ReasonGiven, says: "outcome"},
 		"offered on what failed":         {links: []link{{giving: failing, offer: onLast}, {}}, want: audit.Broken, reason: audit.ReasonGiven, says: "ship came to failure"},
 		"offered on what may yet happen": {links: []link{{giving: accepting, offer: onLast}, {}}, want: audit.Undecidable, reason: audit.ReasonGiven, says: "ship is in doubt"},
+		"offered on what was reported": {
+			links: []link{{giving: func(r *audittest.Run) {
+				last = r.Execute(r.Authorize("ship", `{}`, nil), evidence.StatusSuccess, func(b *evidence.Execution) { b.Source = evidence.SourceReported })
+			}, offer: onLast}, {}},
+			weakest: evidence.SourceRuntime, want: audit.Broken, reason: audit.ReasonGiven, says: "that ship succeeded is only reported",
+		},
 		"offered on what is not there":   {links: []link{{offer: func(b *evidence.HandoffOffered) { b.Evidence = []evidence.ID{{9}} }}, {}}, want: audit.Broken, reason: audit.ReasonGiven, says: "no record of the giver's run"},
 		"expired":                        {links: []link{{offer: func(b *evidence.HandoffOffered) { b.Expires = 1_700_000_000_000 }}, {}}, want: audit.Broken, reason: audit.ReasonExpired},
 		"for another":                    {links: []link{{offer: func(b *evidence.HandoffOffered) { b.To.Actor = "somebody" }}, {}}, want: audit.Broken, reason: audit.ReasonNotAccepted},
@@ -155,6 +163,7 @@ func TestGiven(t *testing.T) {
 			if c.trust > 0 {
 				chain.trust.Ledgers = chain.trust.Ledgers[len(chain.trust.Ledgers)-c.trust:]
 			}
+			chain.trust.Ledgers[0].WeakestSource = c.weakest
 			r, err := audit.VerifyBundle(bytes.NewReader(chain.last), chain.trust, audit.Options{})
 			if err != nil {
 				t.Fatal(err)

@@ -301,3 +301,45 @@ func TestScopeOfSeveral(t *testing.T) {
 		t.Errorf("handoff %s: %v", h.Status, h.Findings)
 	}
 }
+
+// TestClaimedAgain: a claim that was said before something was taken up is another one
+// after.
+func TestClaimedAgain(t *testing.T) {
+	x := newTeam(t)
+	b := x.work(0, "db/north", x.do(x.run, "plan", ""))
+	given := []runtime.Given{{Action: "search", Resource: "db/north"}}
+	say := func() *runtime.Claim {
+		t.Helper()
+		c, err := x.run.ClaimSteps(ctx, "The north was searched.", given, "plan")
+		x.must(err)
+		return c
+	}
+	first := say()
+	if again := say(); again.ID != first.ID || !again.Replayed {
+		t.Errorf("with nothing since it is %s, and was %s", again.ID, first.ID)
+	}
+	x.takes(b)
+	if later := say(); later.ID == first.ID || len(later.Verdict.Why()) >= len(first.Verdict.Why()) {
+		t.Errorf("after the handoff it is %s: %q, and was %q", later.ID, later.Verdict.Why(), first.Verdict.Why())
+	}
+}
+
+// TestTakenUpInTheDark: a run whose runtime cannot say any more what it rests on says
+// nothing more.
+func TestTakenUpInTheDark(t *testing.T) {
+	x := newTeam(t)
+	b := x.work(0, "db/north", x.do(x.run, "plan", ""))
+	v, err := x.party.Verify(ctx, b, nil)
+	x.must(err)
+	a, err := x.party.Accept(ctx, v, x.run.ID())
+	x.must(err)
+	x.party.Trust = x.lead.Party().Trust
+	x.run.Leave(ctx)
+	x.open() // with a party that trusts nobody
+	if _, err := x.run.Context(ctx, runtime.Source{Name: "north", Evidence: a.ID()}); err == nil {
+		t.Fatal("it was taken up, whatever it is")
+	}
+	if c, err := x.run.Claim(ctx, "Done."); err == nil {
+		t.Errorf("a claim on unknown grounds: %+v", c)
+	}
+}
