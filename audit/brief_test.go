@@ -482,6 +482,9 @@ func longRun(w *twins, run evidence.RunID, n int) {
 // fingerprint, lest its idempotency key is used again, and so does a record beside
 // the line; and each record of a run with a budget one, lest a child names it.
 func TestOpenRunMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("memory is not what it is with the race detector")
+	}
 	for name, tt := range map[string]struct {
 		budget evidence.Amounts
 		most   int64 // bytes

@@ -47,10 +47,6 @@ type cases struct {
 // all yields every case, loose those that only tell conditions apart.
 func (c *cases) all() iter.Seq[*assumption] {
 	return func(yield func(*assumption) bool) {
-		if len(c.doubts) == 1 && c.doubts[0] == nil {
-			slices.Values(c.payloads)(yield) // the same each time, so that views are kept
-			return
-		}
 		for _, g := range c.payloads {
 			for _, d := range c.doubts {
 				if !yield(c.assume(g, d)) {
@@ -65,7 +61,7 @@ func (c *cases) loose() iter.Seq[*assumption] { return slices.Values(c.rough) }
 
 func (c *cases) assume(g *assumption, d []fate) *assumption {
 	if d == nil {
-		return g
+		return g // the same each time, so that views are kept
 	}
 	return &assumption{d, g.fits, g.holds}
 }
@@ -410,9 +406,6 @@ func (v *view) precedes(o, i int) bool { return v.when[o] < v.horizon(i, v.items
 // horizon is [site.horizon] of item i.
 func (j *judgement) horizon(i, of int) uint64 {
 	it := &j.items[i]
-	if it.site.n == of {
-		return it.act.index
-	}
 	return it.site.horizon(it.act.index, of)
 }
 

@@ -61,6 +61,7 @@ type Expectation struct {
 	input, inputHas, output, outputHas *pattern
 	reads                              patternReader // what its patterns refer to
 	when, unless                       *condition
+	words                              string // what it is about, in the contract's own
 }
 
 // Runs says in which runs what an item of a contract is about was done.
@@ -401,6 +402,7 @@ func (w *expectWire) expectation(where string, outputs bool) (*Expectation, erro
 		return nil, err
 	}
 	e.output, e.outputHas, err = e.reads.pair(where, "output", w.Output, w.OutputHas)
+	e.words = e.describe(w)
 	return e, err
 }
 

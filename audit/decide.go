@@ -254,7 +254,7 @@ func (j *judgement) refutation(a *assumption) refutation {
 			return false
 		}
 		for e := range j.expects {
-			if short[e] && v.active[e] && v.attempt(i, e) == yes {
+			if short[e] && v.attempt(i, e) == yes {
 				return true
 			}
 		}

@@ -53,6 +53,7 @@ const (
 	ReasonTile            Reason = "tile"              // a tile that is not the entries'
 	ReasonRollback        Reason = "rolled_back"       // a log shorter than it was
 	ReasonNewer           Reason = "newer_version"     // a record of a version that this program does not know
+	ReasonSkipped         Reason = "skipped"           // was asked to be left out
 )
 
 // Finding is one thing that an audit found: where a rule is broken, or what it

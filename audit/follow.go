@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,43 +21,18 @@ import (
 //
 // It holds the records of runs that are open, those of the runs that they were
 // started from or that were started from them, the registry, and offers and
-// acceptances of handoffs; and 16 bytes of each other run that it saw. [Follower.State]
-// leaves all that but those 16 bytes, without the records' content: who goes on from
-// it reads that again, and no other entry. That the ID of a run that was closed
-// before that is used a second time is then seen by [VerifyLog] alone.
+// acceptances of handoffs; and 16 bytes of each other run that there was. What it
+// leaves as its state is without the records' content: who goes on from it reads
+// that again, and no other entry.
 //
 // A Follower is used from one goroutine.
 type Follower struct {
 	source Source
 	trust  *bundle.Trust
 	opts   Options
-	last   *FollowState // what is audited and not broken; nil: nothing
+	last   *LogState // what is audited and not broken; nil: nothing
 
-	log    *logAudit // nil: to be made from last
-	always []Kept
-	family map[evidence.RunID]*family // of open runs
-}
-
-// FollowState is what following a log leaves for the next time.
-type FollowState struct {
-	LogState
-	// Tiles are the hashes of the tiles that are not full at that size, from
-	// level 0 up: the right edge of the tree.
-	Tiles [][]tlog.Hash
-	Kept  []Kept // rising: the entries by which new ones are judged
-}
-
-// Kept is an entry that is read again when a log is followed from a state.
-type Kept struct {
-	Index uint64
-	ID    evidence.ID
-}
-
-// A family is runs that charge each other's budgets. Its records are kept while one
-// of them is open.
-type family struct {
-	open int
-	kept []Kept
+	log *logAudit // nil: to be made from last
 }
 
 // A Step is what one look at a log found.
@@ -75,9 +49,9 @@ type Step struct {
 	Waits error
 }
 
-// Follow returns a Follower of a log: from its beginning, or from a state. Of o,
-// Parallel and Progress count.
-func Follow(s Source, trust *bundle.Trust, state *FollowState, o Options) (*Follower, error) {
+// Follow returns a Follower of a log: from its beginning, or from the state that
+// [Follower.State] or [VerifyLog] left. Of o, Parallel and Progress count.
+func Follow(s Source, trust *bundle.Trust, state *LogState, o Options) (*Follower, error) {
 	o.State = nil
 	f := &Follower{source: s, trust: trust, opts: o, last: state}
 	if state == nil {
@@ -102,11 +76,16 @@ func Follow(s Source, trust *bundle.Trust, state *FollowState, o Options) (*Foll
 			return nil, errors.New("state: expected rising indexes below its size")
 		}
 	}
+	for _, s := range state.Signed {
+		if s.Index >= state.Size {
+			return nil, errors.New("state: expected indexes below its size")
+		}
+	}
 	return f, nil
 }
 
 // treeOf returns the tree of which a state has the right edge.
-func treeOf(st *FollowState) (*tree, error) {
+func treeOf(st *LogState) (*tree, error) {
 	t := &tree{size: st.Size}
 	for l := 0; l < len(st.Tiles) || st.Size>>(tlog.TileHeight*l) > 0; l++ {
 		want := int(st.Size >> (tlog.TileHeight * l) % tlog.TileWidth)
@@ -137,7 +116,7 @@ func treeOf(st *FollowState) (*tree, error) {
 
 // State returns what to go on from; nil before anything was audited. It is that of
 // the last step in which nothing was broken.
-func (f *Follower) State() *FollowState { return f.last }
+func (f *Follower) State() *LogState { return f.last }
 
 // Next reads the newest tree head and what is new under it. After a step whose
 // report is broken the Follower is not to be used again. An error says that the log
@@ -157,7 +136,7 @@ func (f *Follower) Next(ctx context.Context) (*Step, error) {
 	}
 	seen := f.last
 	if seen != nil && seen.Origin != head.Ledger.Origin() {
-		v := &logAudit{opts: Options{State: &seen.LogState}, a: New(f.trust, head.Ledger.Origin(), nil, Options{})}
+		v := &logAudit{opts: Options{State: seen}, a: New(f.trust, head.Ledger.Origin(), nil, Options{})}
 		v.prior(head)
 		return &Step{Report: v.a.Report(), Head: note, Stranger: true}, nil
 	}
@@ -184,15 +163,16 @@ func (f *Follower) look(ctx context.Context, head *bundle.Head, again bool) (*St
 	if v.a.tally.worst[RuleInclusion] == Broken { // what was kept is not there any more
 		return &Step{Report: v.a.interim(), Head: head.Note}, nil
 	}
-	if again {
-		return &Step{Report: v.a.interim(), Head: head.Note}, nil
-	}
 	v.a.heads = nil
 	if err := v.a.Head(head.Note); err != nil {
 		return nil, err
 	}
+	if again {
+		v.a.checkHeads(map[uint64]tlog.Hash{head.Size: v.tree.root()})
+		return &Step{Report: v.a.interim(), Head: head.Note}, nil
+	}
 	if f.last != nil {
-		v.opts.State = &f.last.LogState
+		v.opts.State = f.last
 		v.prior(head)
 		if f.last.Size > head.Size {
 			return &Step{Report: v.a.interim(), Head: head.Note}, nil
@@ -209,7 +189,7 @@ func (f *Follower) look(ctx context.Context, head *bundle.Head, again bool) (*St
 	v.a.met = map[headAt]headSeen{{v.a.origin, head.Size}: {head, head.Note, nil}}
 	r := v.a.interim()
 	if r.Status() != Broken {
-		f.last = f.state(head)
+		f.last = v.state(head)
 	}
 	return &Step{Report: r, Head: head.Note, Grown: true}, nil
 }
@@ -224,8 +204,7 @@ func (f *Follower) start(ctx context.Context, head *bundle.Head) error {
 		}
 		origin = f.last.Origin
 	}
-	f.always, f.family = nil, make(map[evidence.RunID]*family)
-	v := &logAudit{source: f.source, opts: f.opts, a: New(f.trust, origin, nil, Options{}), tree: *t, served: make(map[uint64][]byte)}
+	v := &logAudit{source: f.source, opts: f.opts, a: New(f.trust, origin, nil, Options{}), keep: newKeeper(), tree: *t, served: make(map[uint64][]byte)}
 	f.log = v
 	if f.last == nil {
 		return nil
@@ -264,13 +243,14 @@ func (f *Follower) readKept(ctx context.Context, size uint64) error {
 			break // one is enough
 		}
 		u, err := evidence.Parse(entry)
-		f.add(&candidate{index: k.Index, id: k.ID, u: u, err: err})
+		v.keep.add(v.a, &candidate{index: k.Index, id: k.ID, u: u, err: err})
 	}
 	broken := v.a.tally.found[RuleInclusion]
 	v.a.tally = newTally() // it was judged the first time
 	v.a.tally.applies[RuleInclusion] = true
 	v.a.tally.add(broken...)
-	v.a.scope.Records, v.a.scope.From, v.a.scope.To = 0, 0, 0
+	v.a.scope.Records, v.a.scope.From, v.a.scope.To, v.a.scope.Since = 0, 0, 0, f.last.Size
+	v.resume(f.last)
 	return nil
 }
 
@@ -358,71 +338,9 @@ func (f *Follower) foldOn(j *job) (same bool, err error) {
 		if err := v.tree.append(tlog.Hash(c.id)); err != nil {
 			return false, err
 		}
-		f.add(c)
+		v.keep.add(v.a, c)
 	}
 	return true, nil
-}
-
-// add has the auditor take an entry, and keeps it as long as others are judged by it.
-func (f *Follower) add(c *candidate) {
-	a := f.log.a
-	if c.err != nil {
-		a.add(c)
-		return
-	}
-	rec := c.u.UnverifiedRecord()
-	kept := Kept{c.index, c.id}
-	a.add(c)
-	switch rec.Body.(type) {
-	case *evidence.HandoffOffered, *evidence.HandoffAccepted:
-		f.always = append(f.always, kept)
-	default:
-		if rec.Kind.Place() == evidence.Registry {
-			f.always = append(f.always, kept)
-			return
-		}
-	}
-	if rec.Run == "" {
-		return
-	}
-	r, fam := a.runs[rec.Run], f.family[rec.Run]
-	switch {
-	case fam == nil && r == nil:
-		return
-	case fam == nil:
-		fam = new(family)
-		if r.account != nil && r.account.parent != nil {
-			if of := f.family[r.account.parent.run]; of != nil {
-				fam = of
-			}
-		}
-		fam.open++
-		f.family[rec.Run] = fam
-	}
-	fam.kept = append(fam.kept, kept)
-	if r == nil {
-		fam.open--
-		delete(f.family, rec.Run)
-	}
-}
-
-// state is what to go on from, now that everything up to head was judged.
-func (f *Follower) state(head *bundle.Head) *FollowState {
-	st := &FollowState{LogState: LogState{head.Ledger.Origin(), head.Size, head.Root, head.Note}}
-	for _, row := range f.log.tree.rows {
-		st.Tiles = append(st.Tiles, slices.Clone(row))
-	}
-	all := slices.Clone(f.always)
-	done := make(map[*family]bool)
-	for _, fam := range f.family {
-		if !done[fam] {
-			done[fam] = true
-			all = append(all, fam.kept...)
-		}
-	}
-	slices.SortFunc(all, func(x, y Kept) int { return cmp.Compare(x.Index, y.Index) })
-	st.Kept = slices.Compact(all) // an offer is a record of its run, too
-	return st
 }
 
 // interim reports as things stand, and leaves the auditor as it is.

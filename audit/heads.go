@@ -104,33 +104,26 @@ func (a *Auditor) checkHeads(roots map[uint64]tlog.Hash) {
 }
 
 // cover decides inclusion by the largest tree head: one of that size, accepted,
-// has the root that the records give. A smaller one with another root is no
-// beginning of it.
+// has the root that the records give. A smaller one with another root is then no
+// beginning of it; where the records do not give the larger root, they are not the
+// log's, and what they give at the smaller size says nothing of the log.
 func (a *Auditor) cover(roots map[uint64]tlog.Hash) {
 	last := a.heads[len(a.heads)-1]
+	top := last // the one of its size that the records give, if there is one
 	var lacks *Finding
 	covered, accepted := false, false
 	for _, h := range a.heads {
-		root, known := roots[h.Size]
-		switch {
-		case !known:
-		case h.Size < last.Size && root != h.Root:
-			a.equivoc = append(a.equivoc, [2][]byte{h.note, last.note})
-			a.tally.add(Finding{
-				Rule: RuleConsistency, Status: Broken, Reason: ReasonNotExtended,
-				Expected: fmt.Sprintf("the tree of size %d to begin with that of size %d, root %v", last.Size, h.Size, h.Root),
-				Found:    fmt.Sprintf("root %v at size %d", root, h.Size),
-			})
-		case h.Size == last.Size && root == h.Root:
-			covered = true
-			if h.lacks != nil {
-				lacks = h.lacks
-			}
-			if h.lacks == nil || !accepted {
-				a.scope.Size, a.scope.Root, a.scope.Witnesses, a.scope.Cosigned = h.Size, h.Root, h.Witnesses, h.Cosigned
-			}
-			accepted = accepted || h.lacks == nil
+		if h.Size != last.Size || roots[h.Size] != h.Root {
+			continue
 		}
+		covered, top = true, h
+		if h.lacks != nil {
+			lacks = h.lacks
+		}
+		if h.lacks == nil || !accepted {
+			a.scope.Size, a.scope.Root, a.scope.Witnesses, a.scope.Cosigned = h.Size, h.Root, h.Witnesses, h.Cosigned
+		}
+		accepted = accepted || h.lacks == nil
 	}
 	switch {
 	case !covered:
@@ -139,7 +132,25 @@ func (a *Auditor) cover(roots map[uint64]tlog.Hash) {
 			Expected: fmt.Sprintf("the records to give the signed root %v of size %d", last.Root, last.Size),
 			Found:    fmt.Sprintf("root %v", roots[last.Size]),
 		})
+		return
 	case !accepted:
 		a.tally.add(*lacks)
+	case a.lastAt.index >= last.Size: // only a larger one that a stranger signed holds it
+		a.tally.add(Finding{
+			Rule: RuleInclusion, Status: Undecidable, Reason: ReasonHead, Expected: "every record in the tree of a head that the log signed",
+			Found: fmt.Sprintf("record %d, and its largest head is of size %d", a.lastAt.index, last.Size), Decides: "a trust file that names who signed the larger head",
+		})
+	}
+	for _, h := range a.heads {
+		root, known := roots[h.Size]
+		if !known || h.Size == last.Size || root == h.Root {
+			continue
+		}
+		a.equivoc = append(a.equivoc, [2][]byte{h.note, top.note})
+		a.tally.add(Finding{
+			Rule: RuleConsistency, Status: Broken, Reason: ReasonNotExtended,
+			Expected: fmt.Sprintf("the tree of size %d to begin with that of size %d, root %v", last.Size, h.Size, h.Root),
+			Found:    fmt.Sprintf("root %v at size %d", root, h.Size),
+		})
 	}
 }

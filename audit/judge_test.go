@@ -185,6 +185,95 @@ func TestJudgeAssertions(t *testing.T) {
 	}
 }
 
+// TestJudgeResources: an assertion names a resource, what it expects names one, or both
+// name the same.
+func TestJudgeResources(t *testing.T) {
+	f := newFakeRun(t, `{"contract":"v1","task":"x","forbids":[{"action":"never"}]}`)
+	f.do("email", `{}`, evidence.StatusSuccess, func(a *evidence.Authorization, x *evidence.Execution) { a.Resource, x.Resource = "mia", "mia" })
+	type pair struct{ resource, expect string }
+	want := map[pair]evidence.Result{
+		{"", `{"action":"email","resource":"mia"}`}:    evidence.Supported,
+		{"mia", `{"action":"email"}`}:                  evidence.Supported,
+		{"mia", `{"action":"email","resource":"mia"}`}: evidence.Supported,
+		{"eve", `{"action":"email"}`}:                  evidence.Unsupported,
+		{"eve", `{"action":"email","resource":"mia"}`}: evidence.Unsupported,
+	}
+	for p, result := range want {
+		e := f.commit(p.expect)
+		v, err := Judge(f.run, f.claim(evidence.Assertion{Kind: evidence.AssertAction, Action: "email", Resource: p.resource, Expect: &e}), "", f.payloads)
+		if err != nil || v.Assertions[0].Result != result {
+			t.Errorf("%q expects %s: %+v, expected %s %v", p.resource, p.expect, v, result, err)
+		}
+	}
+}
+
+// TestJudgeDeniedAndDone: what was denied, and the tool says was done all the same, was
+// done.
+func TestJudgeDeniedAndDone(t *testing.T) {
+	f := newFakeRun(t, `{"contract":"v1","task":"x","forbids":[{"action":"a"}]}`)
+	auth, _ := f.do("a", `{}`, "", func(a *evidence.Authorization, _ *evidence.Execution) { a.Effect = evidence.Deny })
+	said := f.beside(auth, &evidence.Confirmation{Status: evidence.StatusSuccess}, tool)
+	f.append(&evidence.Record{Prev: f.prev, Cites: []evidence.ID{said}, Body: &evidence.Escalation{Reason: "x", To: "y"}}, Signer{Name: "rt"})
+	if v, err := Judge(f.run, f.claim(), "", f.payloads); err != nil || v.Result != evidence.Contradicted {
+		t.Errorf("%s, expected contradicted %v", v.Result, err)
+	}
+}
+
+// TestJudgeConditions: two expectations that differ in their conditions alone are two,
+// and the whole input of the run decides which of them asks for anything.
+func TestJudgeConditions(t *testing.T) {
+	f := &fakeRun{t: t, run: NewRun(nil), payloads: make(PayloadMap)}
+	in := f.commit(`{"x":1}`)
+	f.add(&evidence.RunOpened{Runtime: "rt", Input: &in, Contract: &evidence.ContractRef{DeclaredBy: "op", Document: f.commit(
+		`{"contract":"v1","task":"x","expects":[{"action":"a","when":{"input":{"x":1}}},{"action":"a","when":{"input":{"x":2}}}]}`)}})
+	f.do("a", `{}`, evidence.StatusSuccess, nil)
+	if v, err := Judge(f.run, f.claim(), "", f.payloads); err != nil || v.Result != evidence.Supported {
+		t.Errorf("%s, expected supported %v", v.Result, err)
+	}
+}
+
+// TestJudgeWhere: what was done at another site is nothing to who asks about this one,
+// and no reason to look there.
+func TestJudgeWhere(t *testing.T) {
+	c, err := ParseContract([]byte(`{"contract":"v1","task":"x","expects":[{"action":"a","when":{"succeeded":{"action":"b"}}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := contractQuestion(c, 1)
+	if q.crosses() {
+		t.Error("a condition about this run asks about others")
+	}
+	j := &judgement{question: q}
+	it := &item{act: &act{action: "a"}, out: outcome{state: done}, site: &site{n: 1}}
+	if got := j.against(it, q.expects[0], known{}); got != (truth2{}) {
+		t.Errorf("what was done elsewhere fits: %v", got)
+	}
+	// What was done without an authorization shows nothing of its input.
+	it.site.values = newValues(make(PayloadMap))
+	if k := j.inputOf(it); k.ok || k.clear != nil {
+		t.Errorf("an input that nobody showed: %+v", k)
+	}
+}
+
+// TestJudgeNothing: a run that nobody opened is not judged, and a success that gave
+// nothing gave nothing that is asked for.
+func TestJudgeNothing(t *testing.T) {
+	if _, err := Judge(NewRun(nil), evidence.ID{}, "", make(PayloadMap)); err == nil {
+		t.Error("judged a run that nobody opened")
+	}
+	f := newFakeRun(t, `{"contract":"v1","task":"x","expects":[{"action":"a","output_has":{"id":7}}]}`)
+	f.do("a", `{}`, evidence.StatusSuccess, nil)
+	if v, err := Judge(f.run, f.claim(), "", f.payloads); err != nil || v.Result != evidence.Unsupported {
+		t.Errorf("without an output: %s %v", v.Result, err)
+	}
+	f = newFakeRun(t, `{"contract":"v1","task":"x","expects":[{"action":"b","as":"b"},{"action":"a","input_has":{"x":{"$output":"/x","$of":"b"}}}]}`)
+	f.do("b", `{}`, evidence.StatusSuccess, nil)
+	f.do("a", `{"x":1}`, evidence.StatusSuccess, nil)
+	if v, err := Judge(f.run, f.claim(), "", f.payloads); err != nil || v.Result != evidence.Unsupported {
+		t.Errorf("referring to an output that there is not: %s %v", v.Result, err)
+	}
+}
+
 // TestJudgeClear: what stands in the clear decides without the payload.
 func TestJudgeClear(t *testing.T) {
 	for contract, want := range map[string]evidence.Result{

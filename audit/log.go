@@ -59,8 +59,10 @@ func (e *SourceError) Unwrap() error { return e.Err }
 // again; the runs of such records are then held whole.
 //
 // trust has to name one ledger, or the head's: the others of the file are left
-// alone. It returns the state to give to the next audit of the log; nil where the
-// report is broken or the log untrusted, for then the state before stays the
+// alone. It returns the state to give to the next audit of the log, from which the log
+// can be followed where o asks to keep what that takes, some 40 bytes of each record of
+// an open run and 16 of each run that is closed; nil where the report is broken or the
+// log untrusted, or hashes all that was looked at, for then the state before stays the
 // last that was good. An error says that the log could not be read.
 func VerifyLog(ctx context.Context, s Source, trust *bundle.Trust, o Options) (*Report, *LogState, error) {
 	note, err := s.Read(ctx, HeadPath, tlog.MaxHead)
@@ -75,26 +77,29 @@ func VerifyLog(ctx context.Context, s Source, trust *bundle.Trust, o Options) (*
 	if head == nil {
 		return unopened(note, trust, o, err), nil, nil
 	}
-	a, err := auditLog(ctx, s, trust, head, o, nil)
-	if err == nil && len(a.lost) > 0 {
-		whole := a.lost
-		if a, err = auditLog(ctx, s, trust, head, o, whole); err == nil && len(a.lost) > 0 {
+	v, err := auditLog(ctx, s, trust, head, o, nil)
+	if err == nil && len(v.a.lost) > 0 {
+		whole := v.a.lost
+		if v, err = auditLog(ctx, s, trust, head, o, whole); err == nil && len(v.a.lost) > 0 {
 			err = &SourceError{HeadPath, errors.New("read a second time, the log served other entries")}
 		}
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	report := a.Report()
-	if report.Status() == Broken {
+	report := v.a.Report()
+	if report.Status() == Broken || o.HashesOnly {
 		return report, nil, nil
 	}
-	return report, &LogState{head.Ledger.Origin(), head.Size, head.Root, note}, nil
+	return report, v.state(head), nil
 }
 
 // auditLog reads the log up to head. Runs are folded briefly, but for whole.
-func auditLog(ctx context.Context, s Source, trust *bundle.Trust, head *bundle.Head, o Options, whole map[evidence.RunID]bool) (*Auditor, error) {
+func auditLog(ctx context.Context, s Source, trust *bundle.Trust, head *bundle.Head, o Options, whole map[evidence.RunID]bool) (*logAudit, error) {
 	v := &logAudit{source: s, opts: o, a: New(trust, head.Ledger.Origin(), nil, o)}
+	if o.KeepState {
+		v.keep = newKeeper()
+	}
 	v.a.forgetful(whole)
 	if err := v.a.Head(head.Note); err != nil {
 		return nil, err
@@ -102,7 +107,7 @@ func auditLog(ctx context.Context, s Source, trust *bundle.Trust, head *bundle.H
 	if o.State != nil {
 		v.prior(head)
 	}
-	return v.a, v.read(ctx, head)
+	return v, v.read(ctx, head)
 }
 
 // unopened reports about a log whose head the trust file does not accept.
@@ -122,6 +127,7 @@ type logAudit struct {
 	source Source
 	opts   Options
 	a      *Auditor
+	keep   *keeper // nil: nothing is kept for a state
 	tree   tree
 	roots  map[uint64]tlog.Hash
 	served map[uint64][]byte // hash tiles of level 0 that were read ahead, by number
@@ -277,6 +283,12 @@ func (v *logAudit) prepare(ctx context.Context, j *job, size uint64) {
 		j.err = &SourceError{t.Path(), err}
 		return
 	}
+	if v.opts.HashesOnly {
+		for i, entry := range entries {
+			j.candidates = append(j.candidates, candidate{index: j.n*tlog.TileWidth + uint64(i), id: evidence.IDOf(entry)})
+		}
+		return
+	}
 	j.candidates = make([]candidate, len(entries))
 	us, keys := make([]*evidence.Unverified, len(entries)), make([]*evidence.PublicKey, len(entries))
 	for i, entry := range entries {
@@ -304,7 +316,11 @@ func (v *logAudit) fold(j *job) error {
 		if err := v.tree.append(tlog.Hash(c.id)); err != nil {
 			return err
 		}
-		v.a.add(c)
+		if v.opts.HashesOnly {
+			v.a.scope.Records++
+		} else {
+			v.keep.add(v.a, c)
+		}
 		v.mark()
 	}
 	return nil

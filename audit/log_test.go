@@ -84,6 +84,66 @@ func TestVerifyLog(t *testing.T) {
 	}
 }
 
+// Of hashes alone, the tree is decided and nothing else; nothing goes on from that.
+func TestVerifyLogHashesOnly(t *testing.T) {
+	w := busyLog(t, 40)
+	o := audit.Options{HashesOnly: true, KeepState: true}
+	r, st := verifyLog(t, served(w.Tiles()), w, o)
+	if r.Status() != audit.Undecidable || st != nil || r.Scope.Records != uint64(len(w.Placed)) {
+		t.Errorf("%v, state %v, %d records", r.Status(), st, r.Scope.Records)
+	}
+	for _, x := range r.Rules {
+		want := audit.Undecidable
+		switch x.Rule {
+		case audit.RuleInclusion:
+			want = audit.Held
+		case audit.RuleConsistency:
+			want = audit.NotApplicable
+		}
+		if x.Status != want {
+			t.Errorf("%s: expected %v, found %v", x.Rule, want, x.Status)
+		}
+	}
+	_, o.State = verifyLog(t, prefix(w, 300), w, audit.Options{})
+	if r, _ = verifyLog(t, served(w.Tiles()), w, o); r.Rule(audit.RuleConsistency).Status != audit.Held {
+		dump(t, r)
+	}
+	o.State.Root[0] ^= 1
+	if r, _ = verifyLog(t, served(w.Tiles()), w, o); r.Rule(audit.RuleConsistency).Status != audit.Broken {
+		dump(t, r)
+	}
+	bad := served(w.Tiles())
+	bad["tile/entries/000"][700] ^= 1
+	if r, _ = verifyLog(t, bad, w, audit.Options{HashesOnly: true}); r.Rule(audit.RuleInclusion).Status != audit.Broken {
+		dump(t, r)
+	}
+	stranger := audittest.Named(t, "stranger.example/log")
+	if r, _, err := audit.VerifyLog(t.Context(), served(w.Tiles()), stranger.Trust(), audit.Options{HashesOnly: true}); err != nil || r.Rule(audit.RuleInclusion).Status != audit.Undecidable {
+		t.Errorf("%v: a log that nobody trusts", err)
+	}
+}
+
+// Where going on would cost more than reading it all, a tree head is what is left.
+func TestVerifyLogLeavesAHead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("signs 20,000 records")
+	}
+	w := audittest.New(t)
+	run := w.Open(nil)
+	for len(w.Placed) <= 20_010 {
+		run.Do("lookup", `{}`)
+	}
+	_, st := verifyLog(t, served(w.Tiles()), w, audit.Options{KeepState: true})
+	if st.Resumable() || st.Size != uint64(len(w.Placed)) {
+		t.Errorf("%d kept of %d", len(st.Kept), st.Size)
+	}
+	run.Close(evidence.Completed)
+	r, st := verifyLog(t, served(w.Tiles()), w, audit.Options{KeepState: true, State: st})
+	if r.Rule(audit.RuleConsistency).Status != audit.Held || !st.Resumable() || len(st.Kept) > 10 {
+		t.Errorf("%v, %d kept", r.Rule(audit.RuleConsistency).Status, len(st.Kept))
+	}
+}
+
 // TestVerifyLogFindsIt: what is wrong in a served log, and where.
 func TestVerifyLogFindsIt(t *testing.T) {
 	w := busyLog(t, 40)

@@ -225,6 +225,13 @@ func TestJudgeContracts(t *testing.T) {
 			f.do("edit", `{}`, evidence.StatusAccepted, nil)
 			f.do("test", `{}`, ok, gives(f, `{"failed":0}`))
 		}, evidence.InDoubt},
+		{"more edits in doubt than are told apart", edits, ``, func(f *fakeRun) {
+			f.do("edit", `{}`, ok, nil)
+			for range 7 {
+				f.do("edit", `{}`, evidence.StatusAccepted, nil)
+			}
+			f.do("test", `{}`, ok, gives(f, `{"failed":0}`))
+		}, evidence.InDoubt},
 		{"tested again", edits, ``, func(f *fakeRun) {
 			f.do("edit", `{}`, ok, nil)
 			f.do("test", `{}`, ok, gives(f, `{"failed":3}`))
@@ -383,6 +390,12 @@ func TestConsulted(t *testing.T) {
 		`"expects":[{"action":"c","after_last":["a"]}]`:                                                        1,
 		`"forbids":[{"action":"a","resource":{"$input":"/x"}}]`:                                                2,
 		`"forbids":[{"action":"a","when":{"succeeded":{"action":"d","input":{"$input":""}}}}]`:                 2,
+		// What one asks for, another does not take back; what nothing refers to is not asked for.
+		`"expects":[{"action":"a","input_has":{"x":{"$input":"/x"}}},{"action":"b"}]`:                                    3,
+		`"expects":[{"action":"a","when":{"input":{"x":1}}},{"action":"b","when":{"succeeded":{"action":"a"}}}]`:         2,
+		`"expects":[{"action":"b","as":"b"},{"action":"a","as":"a","input_has":{"x":{"$output":"/x","$of":"b"}}}]`:       3,
+		`"expects":[{"action":"a","runs":"given","input_has":{"x":1}}]`:                                                  1,
+		`"expects":[{"action":"b","as":"b","runs":"given"},{"action":"a","input_has":{"x":{"$output":"/x","$of":"b"}}}]`: 2,
 	} {
 		f := &fakeRun{t: t, run: NewRun(nil), payloads: make(PayloadMap)}
 		in := f.commit(`{"x":1}`)

@@ -22,6 +22,11 @@ type Options struct {
 	Progress func(done, size uint64)
 	// State is what an earlier [VerifyLog] of the same log saw; nil: none.
 	State *LogState
+	// HashesOnly has [VerifyLog] recompute the tree from the entries, and parse none
+	// of them: no rule but inclusion and consistency is decided.
+	HashesOnly bool
+	// KeepState has [VerifyLog] keep what it takes to follow the log from its state.
+	KeepState bool
 }
 
 // Report says for every rule whether it held, and what was looked at.
@@ -74,10 +79,11 @@ type Scope struct {
 	Cosigned   evidence.Time // oldest cosignature on the largest; 0: none
 	From, To   evidence.Time // of the first and last record
 	Records    uint64
-	Runs       int // that it holds records of
-	Open       int // of these, not closed
-	InDoubt    int // outcomes that open runs still owe
-	Disclosed  int // payloads
+	Since      uint64 // the entries before this one were audited before, and are none of Records
+	Runs       int    // that it holds records of
+	Open       int    // of these, not closed
+	InDoubt    int    // outcomes that open runs still owe
+	Disclosed  int    // payloads
 	Withheld   int
 	Erased     int
 	WithheldBy []evidence.Digest // commitments, the first 1000

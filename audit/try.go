@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"strings"
 
 	"ledgerd/evidence"
 )
@@ -18,6 +19,7 @@ type Trial struct {
 type TrialPart struct {
 	Place  string // in the contract: a JSON pointer
 	Action string // of the item; for only: ""
+	Item   string // what it is about, in words
 	Decision
 }
 
@@ -58,9 +60,9 @@ func Try(r *Run, c *Contract, weakest evidence.Source, p Payloads) (*Trial, erro
 func (t *Trial) part(b *bench, c *Contract, least int, of part, place string, e *Expectation) {
 	q := contractQuestion(c, least)
 	q.part = of
-	x := TrialPart{Place: place, Decision: hidden}
+	x := TrialPart{Place: place, Item: "nothing else than is expected", Decision: hidden}
 	if e != nil {
-		x.Action = e.Action
+		x.Action, x.Item = e.Action, e.words
 	}
 	if b.blind(q) {
 		t.Parts = append(t.Parts, x)
@@ -68,6 +70,9 @@ func (t *Trial) part(b *bench, c *Contract, least int, of part, place string, e 
 	}
 	j := b.judgement(q)
 	x.Decision = j.decide()
+	if (x.Result == evidence.Unsupported || x.Result == evidence.Contradicted) && b.early(e, least) {
+		x.Why = "it was done, and " + strings.Join(e.AfterLast, " or ") + " was done after it"
+	}
 	if x.Result == evidence.Supported {
 		switch {
 		case e == nil:

@@ -148,12 +148,12 @@ func (a *Auditor) receiptSigner(p place, u *evidence.Unverified, formErr error, 
 		a.tally.add(p.broken(RuleSignature, ReasonOrigin, "a record of "+head.Ledger.Origin(), "%s", rec.Origin))
 		return
 	}
-	by := p.undecidable(RuleSignature, ReasonNotPinned, "a bundle, which holds the registry, or a pinned key of the signer in the trust file",
-		"a key that the trust file pins", "key %s", u.KeyID())
 	if head == nil {
-		a.tally.add(by)
+		a.tally.add(p.undecidable(RuleSignature, ReasonHead, "a receipt with a tree head that the log signed", "a tree head that the log signed: by its trust the signer is known", "none"))
 		return
 	}
+	by := p.undecidable(RuleSignature, ReasonNotPinned, "a bundle, which holds the registry, or a pinned key of the signer in the trust file",
+		"a key that the trust file pins", "key %s", u.KeyID())
 	for _, pin := range head.Ledger.Actors {
 		if pin.Key.Thumbprint() != u.KeyID() {
 			continue

@@ -88,6 +88,13 @@ func TestOpenHead(t *testing.T) {
 		{"not UTF-8", good + "— \xff abcdefgh\n", "malformed"},
 		{"too long", body + strings.Repeat("\nx", tlog.MaxHead) + "\n\n" + sigs, "malformed"},
 		{"empty", "", "malformed"},
+		{"no signatures and no newline", body + "\nx", "malformed"},
+		{"no origin", strings.TrimPrefix(good, origin), "malformed"},
+		{"no dash", good + "x.example AAAAAAAA\n", "malformed"},
+		{"no name", good + "—  AAAAAAAA\n", "malformed"},
+		{"a key ID without a signature", good + "— x.example AAAAAA==\n", "malformed"},
+		{"a carriage return in a signature", good + "— x.example AAAA\rAAAA\n", "malformed"},
+		{"more than 256 signatures", good + strings.Repeat("— x.example AAAAAAAA\n", maxSigners), "malformed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h, err := trust.OpenHead([]byte(c.note))

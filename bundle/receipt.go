@@ -27,7 +27,10 @@ func ParseReceipt(b []byte) (*Receipt, error) {
 	if err != nil {
 		return nil, fmt.Errorf("receipt: %w", &FormatError{Err: err})
 	}
-	if len(p.Extra) == 0 || len(p.Extra) > evidence.MaxEntry {
+	if len(p.Extra) == 0 {
+		return nil, fmt.Errorf("receipt: %w", formErr("expected an extra line with the record, found a tlog-proof of something that it does not hold"))
+	}
+	if len(p.Extra) > evidence.MaxEntry {
 		return nil, fmt.Errorf("receipt: %w", formErr("expected an extra line with the record, 1 to %d bytes, found %d", evidence.MaxEntry, len(p.Extra)))
 	}
 	if _, err := readNote(p.Head); err != nil {

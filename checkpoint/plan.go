@@ -42,7 +42,8 @@ type Plan struct {
 	// Await, the execution that was accepted.
 	Doubt evidence.ID
 	// Failure is, for Attempt, the last execution where one failed; nil where none
-	// was made, or it did not run.
+	// was made, or it did not run. For Settle it is the one that is to be settled, of
+	// which nobody knew what came; nil where none was recorded.
 	Failure *evidence.Execution
 	// Ext is that of the record of its last authorization.
 	Ext evidence.Object
@@ -91,6 +92,9 @@ func (s *State) allowed(p *Plan, st *step) {
 		p.Next, p.Failure = Attempt, st.failure
 	default: // unknown, or no word at all
 		p.Next = Settle
+		if r := s.reports[a.Last]; r != nil {
+			p.Failure = r.Execution
+		}
 	}
 	if p.Next != Settle && p.Next != Await {
 		p.Doubt = evidence.ID{}

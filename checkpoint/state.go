@@ -157,9 +157,6 @@ func (st *step) executed(s *State, id evidence.ID, b *evidence.Execution) {
 	if b.Status == evidence.StatusFailure {
 		st.failure = b
 	}
-	if b.Source != evidence.SourceReported {
-		return
-	}
 	r := &Reported{ID: id, Execution: b}
 	if st.reported == nil {
 		st.reported = make(map[int]*Reported)
@@ -199,8 +196,9 @@ func (s *State) Laid() *Laid { return s.context }
 // Closed returns the body of run.closed, nil while the run is open.
 func (s *State) Closed() *evidence.RunClosed { return s.closed }
 
-// Reported returns what was reported as a step's attempt of that number, counted
-// over all its authorizations from 1.
+// Reported returns what is recorded as the outcome of a step's attempt of that number,
+// counted over all its authorizations from 1: of a step that others execute, what was
+// reported.
 func (s *State) Reported(name string, attempt int) (Reported, bool) {
 	if st := s.steps[name]; st != nil && st.reported[attempt] != nil {
 		return *st.reported[attempt], true

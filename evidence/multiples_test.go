@@ -44,11 +44,15 @@ func verifies(k *PublicKey, message, sig []byte) bool {
 func TestVerifyTogether(t *testing.T) {
 	random := rand.NewChaCha8(testSeed("together"))
 	rng := rand.New(random)
-	for range 200 {
+	rounds, cases := 200, signatureCases(t)
+	if testing.Short() {
+		rounds = 40
+	}
+	for range rounds {
 		var checks []*check
 		var want []bool
 		for range rng.IntN(12) {
-			c := signatureCases(t)[rng.IntN(len(signatureCases(t)))]
+			c := cases[rng.IntN(len(cases))]
 			k, err := NewPublicKey(c.key)
 			if err != nil {
 				continue

@@ -47,6 +47,12 @@ type Refused struct {
 	Proof [2][]byte
 }
 
+// Stale reports whether a newer bundle about the same offer may be accepted: what is wrong
+// is the tree head that it is under, and not what it says.
+func (r *Refused) Stale() bool {
+	return r.Reason == HeadOlder || r.Reason == HeadOther && r.Undecidable
+}
+
 func (r *Refused) Error() string {
 	what := "refused"
 	if r.Undecidable {

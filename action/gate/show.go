@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"ledgerd/internal/report"
+	"ledgerd/internal/report/forms"
 )
 
 const (
@@ -50,7 +51,7 @@ func (a *answer) verdict() string {
 func show(env func(string) string, out io.Writer, dir string, a *answer) error {
 	var text bytes.Buffer
 	for _, r := range a.reports {
-		if err := (&report.Text{W: &text}).Write(r); err != nil {
+		if err := (&forms.Text{W: &text}).Write(r); err != nil {
 			return err
 		}
 		text.WriteByte('\n')
@@ -174,8 +175,8 @@ func (a *answer) files(dir string) error {
 			}
 			return nil
 		}},
-		{"verify.sarif", func(w io.Writer) error { return report.SARIF(w, describe(reports), reports...) }},
-		{"verify.xml", func(w io.Writer) error { return report.JUnit(w, reports...) }},
+		{"verify.sarif", func(w io.Writer) error { return forms.SARIF(w, describe(reports), reports...) }},
+		{"verify.xml", func(w io.Writer) error { return forms.JUnit(w, reports...) }},
 	} {
 		var b bytes.Buffer
 		if err := f.write(&b); err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"ledgerd/internal/inspect"
 	"ledgerd/internal/report"
 	"ledgerd/internal/wholefile"
 )
@@ -18,8 +19,12 @@ func equivocationCommand(std stdio) *cli.Command {
 		Description: "A and B are tree heads of one log, in any order, or files that hold one: receipts and bundles, of which\n" +
 			"the last counts. What is written is checked again by: verify --trust FILE PROOF. The answer is 1 where the\n" +
 			"log is proven wrong.\n\n" +
+			"Examples:\n" +
+			"  # Two tree heads of one size: a proof, and exit code 1\n" +
 			"  verify equivocation --trust trust.json mine.head theirs.head -o proof.json\n" +
-			"  verify equivocation --trust trust.json mine.head theirs.head -o proof.json --log https://ledger.example/support",
+			"  # Of two sizes, with the hashes of the log that ours is of: exit code 1\n" +
+			"  verify equivocation --trust trust.json mine.head longer.head -o longer.json \\\n" +
+			"    --log forked-tiles",
 		HideHelpCommand: true,
 		Flags: append(append(commonFlags(), evidenceFlags()...),
 			&cli.StringFlag{Name: "proof", Aliases: []string{"o"}, Usage: "`FILE` to which the proof is written, if there is one"}),
@@ -48,26 +53,26 @@ func verifyEquivocation(c *cli.Context, std stdio) error {
 	return p.done()
 }
 
-func findEquivocation(c *cli.Context, heads [2]*signed) (*report.Report, error) {
+func findEquivocation(c *cli.Context, heads [2]*inspect.Signed) (*report.Report, error) {
 	old, later := heads[0], heads[1]
 	if old.Head != nil && later.Head != nil && old.Size > later.Size {
 		old, later = later, old
 	}
-	r := &report.Report{Version: report.Version, Input: heads[1].name, Form: "tree heads", Rules: []report.Rule{evidenceRule(heads)}}
-	describe(r, old, later)
+	r := &report.Report{Version: report.Version, Input: heads[1].Name, Form: "tree heads", Rules: []report.Rule{inspect.EvidenceRule(heads)}}
+	inspect.Describe(r, old, later)
 	x, err := compare(c, old, later)
 	if err != nil {
 		return nil, err
 	}
-	r.Rules = append(r.Rules, x.rule())
-	settle(r)
-	r.Summary = x.summary(r)
-	if x.contradiction == nil {
+	r.Rules = append(r.Rules, x.Rule())
+	inspect.Settle(r)
+	r.Summary = x.Summary(r)
+	if x.Contradiction == nil {
 		return r, nil
 	}
-	r.Equivocation = [][2]string{x.contradiction.Heads}
+	r.Equivocation = [][2]string{x.Contradiction.Heads}
 	if path := c.String("proof"); path != "" {
-		b, err := x.contradiction.marshal()
+		b, err := x.Contradiction.Marshal()
 		if err != nil {
 			return nil, err
 		}

@@ -3,14 +3,17 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +25,7 @@ import (
 	"ledgerd/audit/audittest"
 	"ledgerd/bundle"
 	"ledgerd/evidence"
+	"ledgerd/internal/inspect"
 	"ledgerd/ledger/tlog"
 )
 
@@ -173,6 +177,10 @@ func (f fixtures) receipts(t *testing.T, w *audittest.World, done *audittest.Run
 	change("row55-origin.tlog-proof", func(c *bundle.Receipt) {
 		c.Head = bytes.Replace(c.Head, []byte(w.Origin+"\n"), []byte("elsewhere.example/log\n"), 1)
 	})
+	change("spaced.tlog-proof", func(c *bundle.Receipt) {
+		end := len(c.Head) - len("AAAABBBBCCC=\n") // base64 before it, and after it
+		c.Head = slices.Concat(c.Head[:end], []byte{' '}, c.Head[end:])
+	})
 	change("row52-tworoots.tlog-proof", func(c *bundle.Receipt) {
 		// The same size, and a tree in which another record stands last.
 		other := audittest.New(t)
@@ -286,6 +294,14 @@ func (f fixtures) forgeries(t *testing.T, w *audittest.World, done *audittest.Ru
 	f["row56-index.bundle"] = []byte(strings.Replace(good, fmt.Sprintf(`"index":%d`, done.Last.Index), fmt.Sprintf(`"index":%d`, len(w.Placed)), 1))
 	tampered := strings.Replace(good, `"jws":"`, `"jws":"A`, 1)
 	f["tampered.bundle"] = []byte(tampered)
+	// Two tree heads: the larger is a stranger's, and alone holds the last record.
+	under := func(heads ...[]byte) []byte {
+		return w.Bundle(audittest.Bundling{Header: bundle.RunHeader(w.Origin, done.ID), Indexes: w.RunIndexes(done.ID), Heads: heads})
+	}
+	smaller, larger := w.Head(int(done.Last.Index)), w.Head(len(w.Placed))
+	f["stranger-head.bundle"] = under(smaller, bytes.ReplaceAll(larger, []byte("— "+w.Origin), []byte("— stranger.example/log")))
+	// Both are the log's, and a record is changed: nothing that the log signed differs.
+	f["tampered-heads.bundle"] = bytes.Replace(under(smaller, larger), []byte(`"jws":"`), []byte(`"jws":"A`), 1)
 	// A payload that does not open its commitment.
 	f["row57-payload.bundle"] = []byte(strings.Replace(good, base64.RawURLEncoding.EncodeToString([]byte(`{"amount":30}`)), base64.RawURLEncoding.EncodeToString([]byte(`{"amount":31}`)), 1))
 	f["doubled.bundle"] = []byte(strings.Join(append(lines[:3:3], lines[2:]...), ""))
@@ -390,7 +406,7 @@ func (f fixtures) watched(t *testing.T, w *audittest.World, before int) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "state")
-	if err := writeWatchState(path, follower.State(), time.Date(2026, 5, 29, 14, 32, 10, 0, time.UTC)); err != nil {
+	if err := writeState(path, follower.State(), time.Date(2026, 5, 29, 14, 32, 10, 0, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
 	if f["old.json"], err = os.ReadFile(path); err != nil {
@@ -419,17 +435,17 @@ func (f fixtures) proofs(t *testing.T, w *audittest.World, before int) {
 		}
 		return out
 	}
-	hashes, err := nodesOf(t.Context(), tileMap(w.Tiles()), uint64(before), uint64(len(w.Placed)), 0)
+	hashes, err := inspect.NodesOf(t.Context(), tileMap(w.Tiles()), uint64(before), uint64(len(w.Placed)), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	nodes := encodeNodes(hashes)
+	nodes := inspect.EncodeNodes(hashes)
 	put("agree", form{Heads: heads("new", "new")})
 	put("forged", form{Heads: heads("new", "forged")})
 	put("strangers", form{Heads: heads("stranger", "new")})
 	put("bare", form{Heads: heads("old", "new")})
 	put("extends", form{Heads: heads("old", "new"), Nodes: nodes})
-	put("badnode", form{Heads: heads("old", "new"), Nodes: append(encodeNodes([]tlog.Hash{{1}}), nodes[1:]...)})
+	put("badnode", form{Heads: heads("old", "new"), Nodes: append(inspect.EncodeNodes([]tlog.Hash{{1}}), nodes[1:]...)})
 	put("rejected", form{Heads: heads("new", "fork")})
 	put("turned", form{Heads: heads("fork", "new")})
 	put("three", form{Heads: heads("new", "fork", "old")})
@@ -439,7 +455,7 @@ func (f fixtures) proofs(t *testing.T, w *audittest.World, before int) {
 	put("spelled", form{Heads: heads("old", "new"), Nodes: append([]string{nodes[0] + "="}, nodes[1:]...)})
 	put("nohead", form{Heads: []string{"no", "head"}})
 	f["after.proof"] = append(bytes.Clone(f["rejected.proof"]), "{}"...)
-	f["huge.proof"] = append(bytes.Clone(f["rejected.proof"]), bytes.Repeat([]byte(" "), maxProof)...)
+	f["huge.proof"] = append(bytes.Clone(f["rejected.proof"]), bytes.Repeat([]byte(" "), 1<<20)...)
 }
 
 // tree writes a log of at most 256 entries as tlog-tiles has it.
@@ -475,4 +491,15 @@ func (f fixtures) write(dir string) error {
 		}
 	}
 	return nil
+}
+
+// tileMap serves tiles from memory.
+type tileMap map[string][]byte
+
+func (m tileMap) Read(_ context.Context, path string, _ int64) ([]byte, error) {
+	b, ok := m[path]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return b, nil
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"ledgerd/bundle"
+	"ledgerd/internal/inspect"
 )
 
 // readTrust reads the trust files that the user named.
@@ -17,24 +19,31 @@ func readTrust(c *cli.Context) (*bundle.Trust, error) {
 	if len(names) == 0 {
 		return nil, missingError{errors.New("nothing decided: expected --trust FILE, without which nobody's word counts (the ledger's operator prints one with: ledgerd trust)")}
 	}
-	return joinTrust(names, func(name string) ([]byte, error) { return readSmall(name, bundle.MaxTrust) })
+	if n := len(slices.DeleteFunc(append(append(c.Args().Slice(), names...), c.String("contract")), func(name string) bool { return name != "-" })); n > 1 {
+		return nil, usagef("expected - for one thing at most, found it %d times: standard input is read once", n)
+	}
+	return joinTrust(names, func(name string) ([]byte, error) { return readInput(c, name, bundle.MaxTrust) })
+}
+
+// readInput reads what the user named, - for standard input, of at most limit bytes.
+func readInput(c *cli.Context, name string, limit int64) ([]byte, error) {
+	if name == "-" {
+		return readLimited(name, c.App.Reader, limit)
+	}
+	return readSmall(name, limit)
 }
 
 // joinTrust reads trust files, which are trusted together.
 func joinTrust(names []string, read func(name string) ([]byte, error)) (*bundle.Trust, error) {
-	files := make([]*bundle.Trust, 0, len(names))
+	files := make([][]byte, 0, len(names))
 	for _, name := range names {
 		b, err := read(name)
 		if err != nil {
 			return nil, err
 		}
-		t, err := bundle.ParseTrust(b)
-		if err != nil {
-			return nil, inputError{fmt.Errorf("%s: %w", name, err)}
-		}
-		files = append(files, t)
+		files = append(files, b)
 	}
-	t, err := bundle.JoinTrust(files...)
+	t, err := inspect.Trust(names, files)
 	if err != nil {
 		return nil, inputError{err}
 	}
@@ -48,7 +57,11 @@ func readSmall(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	return readLimited(name, f, limit)
+}
+
+func readLimited(name string, r io.Reader, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
 		return nil, err
 	}

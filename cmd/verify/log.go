@@ -15,15 +15,25 @@ import (
 
 	"ledgerd/audit"
 	"ledgerd/bundle"
+	"ledgerd/internal/inspect"
 	"ledgerd/internal/logsource"
+	"ledgerd/internal/report"
 )
 
 func logCommand(std stdio) *cli.Command {
 	return &cli.Command{
-		Name:            "log",
-		Usage:           "audit a whole log, over HTTP or from a static tlog-tiles tree",
-		ArgsUsage:       "URL|DIR",
-		UsageText:       "verify log --trust FILE [options] URL|DIR",
+		Name:      "log",
+		Usage:     "audit a whole log, over HTTP or from a static tlog-tiles tree",
+		ArgsUsage: "URL|DIR",
+		UsageText: "verify log --trust FILE [options] URL|DIR",
+		Description: "Every record is read, and every rule held against the whole log; with --state, what is new since the last time. " +
+			"DIR is a static tree, as ledgerd export --log writes it.\n" +
+			"\n" +
+			"Examples:\n" +
+			"  # Audit a log; the next time, what is new, which has to extend this\n" +
+			"  verify log --trust trust.json --state log.state https://ledger.example/support\n" +
+			"  # A copy of it on this machine\n" +
+			"  verify log --trust trust.json tiles",
 		HideHelpCommand: true,
 		Flags:           append(commonFlags(), logFlags()...),
 		Action:          func(c *cli.Context) error { return verifyLog(c, std) },
@@ -50,17 +60,28 @@ func verifyLog(c *cli.Context, std stdio) error {
 	}
 	defer source.Close()
 	statePath := c.String("state")
-	prior, err := readState(statePath, trust)
+	prior, extended, err := readState(statePath, trust)
+	if err != nil {
+		return err
+	}
+	hashesOnly, err := readSkip(c.String("skip"))
 	if err != nil {
 		return err
 	}
 	bar := newProgress(std)
-	a, next, err := audit.VerifyLog(c.Context, source, trust, audit.Options{State: prior, Progress: bar.show})
+	if prior != nil && prior.Resumable() && !hashesOnly && !c.Bool("whole") {
+		w := &watcher{name: name, std: std, printer: p, trust: trust, source: source, state: statePath, extended: extended, bar: bar, once: true}
+		if w.follower, err = audit.Follow(source, trust, prior, audit.Options{Progress: bar.show}); err != nil {
+			return inputError{fmt.Errorf("%s: %w", statePath, err)}
+		}
+		return w.run(c.Context)
+	}
+	a, next, err := audit.VerifyLog(c.Context, source, trust, audit.Options{State: prior, KeepState: statePath != "", HashesOnly: hashesOnly, Progress: bar.show})
 	bar.end()
 	if err != nil {
 		return logError(c.Context, name, err, p)
 	}
-	r := convert(name, "log", a)
+	r := inspect.Convert(name, "log", a)
 	if statePath != "" && len(a.Equivocation) > 0 {
 		if err := keepHeads(c.Context, r, source, trust, statePath, a.Equivocation); err != nil {
 			return err
@@ -68,7 +89,10 @@ func verifyLog(c *cli.Context, std stdio) error {
 	}
 	// What was not verified is no basis for the next time: the state before stays.
 	if statePath != "" && next != nil {
-		if err := writeState(statePath, next); err != nil {
+		if prior == nil || next.Size > prior.Size {
+			extended = time.Now()
+		}
+		if err := writeState(statePath, next, extended); err != nil {
 			return err
 		}
 	}
@@ -84,7 +108,7 @@ func logError(ctx context.Context, name string, err error, p *printer) error {
 	case ctx.Err() != nil:
 		return missingError{fmt.Errorf("%s: interrupted before the end: nothing is decided", name)}
 	case errors.As(err, &form):
-		r, err := malformed(name, "log", err)
+		r, err := inspect.Malformed(name, "log", err)
 		if err != nil {
 			return err
 		}
@@ -98,6 +122,17 @@ func logError(ctx context.Context, name string, err error, p *printer) error {
 		return missingError{fmt.Errorf("%s: the log could not be read, so nothing is decided: %w", name, err)}
 	}
 	return err
+}
+
+// readSkip says whether the flag --skip asks for hashes alone.
+func readSkip(what string) (hashesOnly bool, err error) {
+	switch what {
+	case "":
+		return false, nil
+	case "signature":
+		return true, nil
+	}
+	return false, usagef("expected --skip signature, found --skip %s", report.Visible(what))
 }
 
 func openLog(c *cli.Context, name string) (*logsource.Source, error) {

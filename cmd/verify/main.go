@@ -10,6 +10,9 @@
 //	verify consistency --trust trust.json OLD NEW
 //	verify equivocation --trust trust.json A B
 //	verify trust show --trust trust.json
+//	verify page -o DIR
+//	verify completion bash|zsh|fish
+//	verify man
 //
 // The exit code is the answer: 0 verified, 1 proven wrong, 2 not decidable, 64
 // usage, 65 malformed input, 70 internal error.
@@ -74,8 +77,12 @@ func run(argv []string, std stdio) (code int) {
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := newApp(std).RunContext(ctx, arrange(argv))
-	return exitCode(err, std.err)
+	app := newApp(std)
+	if theManual.Asked(app, argv, std.out) {
+		return exitVerified
+	}
+	err := app.RunContext(ctx, arrange(argv))
+	return exitCode(errors.Join(err, theManual.Unprinted()), std.err)
 }
 
 func exitCode(err error, diagnostics io.Writer) int {
@@ -113,12 +120,21 @@ func exitCode(err error, diagnostics io.Writer) int {
 }
 
 func newApp(std stdio) *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:      "verify",
 		Usage:     "check receipts, bundles and logs of a ledger, trusting nobody but the trust file",
 		UsageText: "verify --trust FILE [options] FILE...\nverify log --trust FILE [options] URL|DIR\nverify COMMAND --help",
-		Description: "A FILE is a receipt, a bundle, a tree head or a proof of equivocation, which is seen from its content; - is standard input.\n" +
-			"Exit codes: 0 verified, 1 proven wrong, 2 not decidable, 64 usage, 65 malformed input, 70 internal error.",
+		ArgsUsage: "FILE...",
+		Description: "A FILE is a receipt, a bundle, a tree head or a proof of equivocation, which is seen from its content; - is\n" +
+			"standard input.\n\n" +
+			"Examples:\n" +
+			"  # Does the bundle prove that the work was done?\n" +
+			"  verify --trust trust.json done.bundle\n" +
+			"  # An agent claims what there is no evidence of: exit code 1\n" +
+			"  verify --trust trust.json lied.bundle\n" +
+			"  # In CI: it has to be about this ticket, and to meet this contract\n" +
+			"  verify --trust trust.json --subject ticket-1 --contract contract.json \\\n" +
+			"    --output junit done.bundle > verify.xml",
 		Reader: std.in, Writer: std.out, ErrWriter: std.err,
 		HideHelpCommand:           true,
 		HideVersion:               true,
@@ -129,11 +145,13 @@ func newApp(std stdio) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Commands:                  commands(std),
 	}
+	theManual.Help(app)
+	return app
 }
 
 // commands are those that stand beside the audit of files.
 func commands(std stdio) []*cli.Command {
-	return []*cli.Command{
+	return append([]*cli.Command{
 		logCommand(std),
 		consistencyCommand(std),
 		equivocationCommand(std),
@@ -141,7 +159,8 @@ func commands(std stdio) []*cli.Command {
 		watchCommand(std),
 		reportCommand(std),
 		explainCommand(std),
-	}
+		pageCommand(std),
+	}, theManual.Commands("verify")...)
 }
 
 func badUsage(_ *cli.Context, err error, _ bool) error { return usageError{err} }
@@ -153,9 +172,18 @@ func trustFlag() cli.Flag {
 func commonFlags() []cli.Flag {
 	return []cli.Flag{
 		trustFlag(),
-		&cli.StringFlag{Name: "output", Value: "text", Usage: "`FORMAT` of the report: text, json, sarif or junit", EnvVars: []string{"LEDGERD_OUTPUT"}},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the answer only"},
+		&cli.StringFlag{Name: "output", Value: "text", Usage: "form of the report: `text|json|sarif|junit`", EnvVars: []string{"LEDGERD_OUTPUT"}},
+		quietFlag(),
 	}
+}
+
+// answerFlag is the form of what judges nothing.
+func answerFlag() cli.Flag {
+	return &cli.StringFlag{Name: "output", Value: "text", Usage: "form of the answer: `text|json`", EnvVars: []string{"LEDGERD_OUTPUT"}}
+}
+
+func quietFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the answer only"}
 }
 
 func fileFlags() []cli.Flag {
@@ -168,7 +196,9 @@ func fileFlags() []cli.Flag {
 
 func logFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "state", Usage: "`FILE` that keeps the tree head for the next time, which has to extend it"},
+		&cli.StringFlag{Name: "state", Usage: "`FILE` that keeps what was seen, so that the next time reads what is new, which has to extend it"},
+		&cli.BoolFlag{Name: "whole", Usage: "read everything again, in spite of a state, and hold it to the tree head in that"},
+		&cli.StringFlag{Name: "skip", Usage: "`RULE` to leave out: signature, which leaves the hashes, and nothing decided but inclusion and consistency"},
 		tokenFlag(),
 	}
 }

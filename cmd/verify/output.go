@@ -7,12 +7,13 @@ import (
 	"golang.org/x/term"
 
 	"ledgerd/internal/report"
+	"ledgerd/internal/report/forms"
 )
 
 // printer writes reports in the form that was asked for.
 type printer struct {
 	form string
-	text report.Text
+	text forms.Text
 	std  stdio
 	all  []*report.Report // forms that are one document for all of them
 }
@@ -29,8 +30,8 @@ func newPrinter(c *cli.Context, std stdio) (*printer, error) {
 }
 
 // newText writes text as the terminal is, if there is one.
-func newText(c *cli.Context, std stdio) report.Text {
-	t := report.Text{W: std.out, Quiet: c.Bool("quiet")}
+func newText(c *cli.Context, std stdio) forms.Text {
+	t := forms.Text{W: std.out, Quiet: c.Bool("quiet")}
 	if width, _, err := term.GetSize(int(std.out.Fd())); err == nil {
 		t.Width = width
 		// https://no-color.org: present and not empty.
@@ -63,9 +64,9 @@ func (p *printer) done() error {
 	var err error
 	switch p.form {
 	case "sarif":
-		err = report.SARIF(p.std.out, descriptions, p.all...)
+		err = forms.SARIF(p.std.out, descriptions, p.all...)
 	case "junit":
-		err = report.JUnit(p.std.out, p.all...)
+		err = forms.JUnit(p.std.out, p.all...)
 	}
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"ledgerd/bundle"
+	"ledgerd/internal/inspect"
 	"ledgerd/internal/report"
 	"ledgerd/internal/story"
 	"ledgerd/internal/wholefile"
@@ -24,9 +25,12 @@ func reportCommand(std stdio) *cli.Command {
 		Description: "FILE is a bundle of a run or of an offer; those that lie in it are told too. - is standard input.\n" +
 			"The exit code is that of the audit of the file.\n\n" +
 			"Examples:\n" +
-			"  verify report --trust trust.json run.bundle\n" +
-			"  verify report --trust trust.json --html -o report.html run.bundle\n" +
-			"  verify report --trust trust.json --subject ticket-4711 --output json run.bundle",
+			"  # Who did what in this run, and what does it prove?\n" +
+			"  verify report --trust trust.json done.bundle\n" +
+			"  # The same as a page for the browser\n" +
+			"  verify report --trust trust.json --html -o report.html done.bundle\n" +
+			"  # For a program, and only if it is about this ticket\n" +
+			"  verify report --trust trust.json --subject ticket-1 --output json done.bundle",
 		HideHelpCommand: true,
 		Flags:           reportFlags(),
 		Action:          func(c *cli.Context) error { return verifyReport(c, std) },
@@ -37,7 +41,7 @@ func reportCommand(std stdio) *cli.Command {
 func reportFlags() []cli.Flag {
 	return append([]cli.Flag{
 		trustFlag(),
-		&cli.StringFlag{Name: "output", Value: "text", Usage: "`FORMAT`: text or json"},
+		&cli.StringFlag{Name: "output", Value: "text", Usage: "form of the answer: `text|json`"},
 		&cli.BoolFlag{Name: "html", Usage: "write one HTML page, with nothing in it that is fetched or run"},
 		&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "write to `FILE`, whole or not at all, for its owner to read"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the answer only"},
@@ -66,11 +70,17 @@ func verifyReport(c *cli.Context, std stdio) error {
 	if err != nil {
 		return err
 	}
-	page, err := pageOf(c.Args().First(), std, func(form bundle.Form, in io.Reader) (*report.Page, error) {
+	name := c.Args().First()
+	in, err := openInput(name, std)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	page, err := inspect.Page(name, in, func(form bundle.Form, in io.Reader) (*report.Page, error) {
 		if form == bundle.FormReceipt {
 			return nil, usageError{errors.New("expected a bundle, found a receipt, which holds one record: verify explain tells it")}
 		}
-		x, err := readStory(form, in, trust, opts)
+		x, err := inspect.Read(form, in, trust, opts)
 		if err != nil {
 			return nil, err
 		}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -39,6 +41,14 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits,
 			"serve": serve,
+			// statev1 FROM TO writes a state as version 1 had it.
+			"statev1": func(ts *testscript.TestScript, _ bool, args []string) {
+				var st stateFile
+				ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &st))
+				b, err := json.Marshal(map[string]string{"state": "v1", "origin": st.Origin, "head": st.Head})
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[1]), b, 0o600))
+			},
 		},
 	})
 }

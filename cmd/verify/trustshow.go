@@ -15,9 +15,12 @@ import (
 
 func trustCommand(std stdio) *cli.Command {
 	return &cli.Command{
-		Name:            "trust",
-		Usage:           "say what a trust file says",
-		UsageText:       "verify trust show --trust FILE [--output text|json]",
+		Name:      "trust",
+		Usage:     "say what a trust file says",
+		UsageText: "verify trust show --trust FILE [--output text|json]",
+		Description: "Examples:\n" +
+			"  # Whom would verify believe with this file?\n" +
+			"  verify trust show --trust trust.json",
 		HideHelpCommand: true,
 		Action: func(c *cli.Context) error {
 			return usagef("expected: verify trust show, found %q", strings.Join(c.Args().Slice(), " "))
@@ -29,10 +32,13 @@ func trustCommand(std stdio) *cli.Command {
 			ArgsUsage: "[FILE]...",
 			UsageText: "verify trust show [--trust FILE]... [--output text|json] [FILE]...",
 			Description: "Compare the keys that it shows with what their owners say, on another way than the file came.\n\n" +
+				"Examples:\n" +
+				"  # Whom would verify believe with this file?\n" +
 				"  verify trust show --trust trust.json\n" +
-				"  verify trust show --output json trust.json",
+				"  # For a program, of several files together\n" +
+				"  verify trust show --output json trust.json partner.json",
 			HideHelpCommand: true,
-			Flags:           commonFlags(),
+			Flags:           []cli.Flag{trustFlag(), answerFlag(), quietFlag()},
 			Action:          func(c *cli.Context) error { return showTrust(c, std) },
 			OnUsageError:    badUsage,
 		}},
@@ -90,7 +96,7 @@ func showTrust(c *cli.Context, std stdio) error {
 	if form != "text" && form != "json" {
 		return usagef("expected --output text or json, found %q: a trust file is shown, and not judged", form)
 	}
-	trust, err := trustToShow(c, std)
+	trust, err := trustToShow(c)
 	if err != nil {
 		return err
 	}
@@ -110,16 +116,11 @@ func showTrust(c *cli.Context, std stdio) error {
 }
 
 // trustToShow reads the trust files in the arguments, or those that --trust names.
-func trustToShow(c *cli.Context, std stdio) (*bundle.Trust, error) {
+func trustToShow(c *cli.Context) (*bundle.Trust, error) {
 	if c.NArg() == 0 {
 		return readTrust(c)
 	}
-	return joinTrust(c.Args().Slice(), func(name string) ([]byte, error) {
-		if name == "-" {
-			return io.ReadAll(io.LimitReader(std.in, bundle.MaxTrust+1))
-		}
-		return readSmall(name, bundle.MaxTrust)
-	})
+	return joinTrust(c.Args().Slice(), func(name string) ([]byte, error) { return readInput(c, name, bundle.MaxTrust) })
 }
 
 func showLedger(l *bundle.TrustedLedger) shownLedger {
@@ -195,7 +196,7 @@ func (l *shownLedger) words(name string) string {
 func (s *shownTrust) text(quiet bool) string {
 	var b strings.Builder
 	field := func(name, value string) { fmt.Fprintf(&b, "  %-12s%s\n", name, report.Visible(value)) }
-	fmt.Fprintf(&b, "TRUSTED  %s\n", count(uint64(len(s.Ledgers)), "ledger"))
+	fmt.Fprintf(&b, "TRUSTED  %s\n", report.Count(len(s.Ledgers), "ledger"))
 	if quiet {
 		return b.String()
 	}

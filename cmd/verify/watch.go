@@ -13,6 +13,7 @@ import (
 
 	"ledgerd/audit"
 	"ledgerd/bundle"
+	"ledgerd/internal/inspect"
 	"ledgerd/internal/report"
 )
 
@@ -36,9 +37,16 @@ func watchCommand(std stdio) *cli.Command {
 		UsageText: "verify watch --trust FILE [--state FILE] [--interval DURATION] [--stale DURATION] [--exec COMMAND] [--once] URL|DIR",
 		Description: "Every tree head has to extend the one before, and what is new is audited once. It ends at the first violation, with\n" +
 			"1; a log that cannot be read is none. With --state it goes on where it was.\n\n" +
-			"  verify watch --trust trust.json --state seen.json https://ledger.example/support\n" +
-			"  verify watch --trust trust.json --state seen.json --stale 24h --exec ./page-me https://ledger.example/support\n" +
-			"  verify watch --trust trust.json --state seen.json --once --output json https://ledger.example/support",
+			"Examples:\n" +
+			"  # Look once a minute, until it is interrupted\n" +
+			"  verify watch --trust trust.json --state seen.json \\\n" +
+			"    https://ledger.example/support\n" +
+			"  # Call somebody at a violation, or if the log stands still for a day\n" +
+			"  verify watch --trust trust.json --state seen.json --stale 24h \\\n" +
+			"    --exec ./page-me https://ledger.example/support\n" +
+			"  # Look once, from cron\n" +
+			"  verify watch --trust trust.json --state seen.json --once --output json \\\n" +
+			"    https://ledger.example/support",
 		HideHelpCommand: true,
 		Flags:           append(commonFlags(), watchFlags()...),
 		Action:          func(c *cli.Context) error { return watch(c, std) },
@@ -104,11 +112,14 @@ func watch(c *cli.Context, std stdio) error {
 	}
 	defer source.Close()
 	w.source = source
-	prior, extended, err := readWatchState(w.state)
+	prior, extended, err := readState(w.state, w.trust)
 	if err != nil {
 		return err
 	}
 	if prior != nil {
+		if !prior.Resumable() {
+			return inputError{fmt.Errorf("%s: expected a state that can be gone on from, found a tree head alone, as verify log leaves where too many runs are open: watch with a state of its own", w.state)}
+		}
 		w.extended = extended
 	}
 	if w.follower, err = audit.Follow(source, w.trust, prior, audit.Options{Progress: w.bar.show}); err != nil {
@@ -134,7 +145,7 @@ func (w *watcher) run(ctx context.Context) error {
 			if found, err = w.take(ctx, step); err != nil {
 				return err
 			}
-		case isForm(err) || errors.As(err, &source): // no word of the log's at all
+		case inspect.IsForm(err) || errors.As(err, &source): // no word of the log's at all
 			failed++
 			fmt.Fprintf(w.std.err, "verify: %s: %s\n", report.Visible(w.name), report.Visible(err.Error()))
 		default:
@@ -164,13 +175,13 @@ func (w *watcher) run(ctx context.Context) error {
 func (w *watcher) take(ctx context.Context, step *audit.Step) (found bool, err error) {
 	if step.Waits != nil {
 		fmt.Fprintf(w.std.err, "verify: %s: %s\n", report.Visible(w.name), report.Visible(step.Waits.Error()))
-		h := openSigned("the newest tree head", step.Head, w.trust)
-		w.last = &report.Report{Version: report.Version, Input: w.name, Form: "log", Rules: []report.Rule{headsRule(h)}, Summary: "log of " + h.Ledger.Origin() + ": " + step.Waits.Error()}
-		describe(w.last, h)
-		settle(w.last)
+		h := inspect.OpenSigned("the newest tree head", step.Head, w.trust)
+		w.last = &report.Report{Version: report.Version, Input: w.name, Form: "log", Rules: []report.Rule{inspect.HeadsRule(h)}, Summary: "log of " + h.Ledger.Origin() + ": " + step.Waits.Error()}
+		inspect.Describe(w.last, h)
+		inspect.Settle(w.last)
 		return false, nil
 	}
-	w.last = convert(w.name, "log", step.Report)
+	w.last = inspect.Convert(w.name, "log", step.Report)
 	if w.last.Outcome == report.Verified {
 		w.last.Summary = fmt.Sprintf("log of %s, size %d", w.last.Origin, w.last.Scope.Size)
 	}
@@ -186,7 +197,7 @@ func (w *watcher) take(ctx context.Context, step *audit.Step) (found bool, err e
 	st := w.follower.State()
 	if w.state != "" {
 		// A crash before this reads again what was read since the state before.
-		if err := writeWatchState(w.state, st, w.extended); err != nil {
+		if err := writeState(w.state, st, w.extended); err != nil {
 			return false, err
 		}
 	}
@@ -202,17 +213,17 @@ func (w *watcher) prove(ctx context.Context, step *audit.Step) error {
 	r, st := w.last, w.follower.State()
 	pairs := step.Report.Equivocation
 	if st != nil && len(pairs) == 0 {
-		x := byNotes(openSigned("state", st.Head, w.trust), openSigned(w.name, step.Head, w.trust))
-		if x.status != report.NotDecided || x.old.Head == nil || x.later.Head == nil {
+		x := inspect.ByNotes(inspect.OpenSigned("state", st.Head, w.trust), inspect.OpenSigned(w.name, step.Head, w.trust))
+		if x.Status != report.NotDecided || x.Old.Head == nil || x.Later.Head == nil {
 			return nil
 		}
-		if err := x.byTiles(ctx, w.source); err != nil {
+		if err := byTiles(ctx, x, w.source); err != nil {
 			return err
 		}
-		if x.contradiction == nil {
+		if x.Contradiction == nil {
 			return nil
 		}
-		contradict(r, st.Head, step.Head, x.rule().Findings[0])
+		inspect.Contradict(r, st.Head, step.Head, x.Rule().Findings[0])
 		pairs = [][2][]byte{{st.Head, step.Head}}
 	}
 	if w.state == "" || len(pairs) == 0 {

@@ -151,18 +151,20 @@ function heads(bundle, ledgers, report) {
   const answers = bundle.heads.map((h) => ({ ...acceptHead(h, ledgers), head: h }));
   const reach = bundle.records.at(-1).index;
   const covered = answers.some((a) => a.answer === 'accepted' && a.head.size > reach);
+  // The largest head that the log signed is held to the records; a smaller one is no
+  // beginning of it only where the records are its own.
+  const largest = answers.filter((a) => a.signed).at(-1)?.head.size;
+  const gives = ({ head }) => bundle.roots.get(Number(head.size))?.equals(head.root);
+  const whole = answers.some((a) => a.signed && a.head.size === largest && gives(a));
+  if (!bundle.beyond && largest !== undefined) report.ask('inclusion', whole, 'root', undefined, `size ${largest}`);
   let before;
   for (const { answer, why, signed, head } of answers) {
     if (answer === 'broken') report.ask('inclusion', false, 'tree_head', undefined, why);
     if (answer === 'undecidable' && !covered) report.undecidable('inclusion', 'tree_head', undefined, why);
     if (signed) report.met.set(`${head.origin} ${head.size}`, head.root.toString('base64url'));
     if (bundle.beyond || !signed) continue;
-    const found = bundle.roots.get(Number(head.size));
-    report.ask('inclusion', found?.equals(head.root), 'root', undefined, `size ${head.size}`);
-    if (before) {
-      report.ask('consistency', before.size !== head.size || before.root.equals(head.root), 'two_roots');
-      report.ask('consistency', found?.equals(head.root), 'not_extended');
-    }
+    if (before) report.ask('consistency', before.size !== head.size || before.root.equals(head.root), 'two_roots');
+    if (whole && head.size !== largest) report.ask('consistency', gives({ head }), 'not_extended');
     before = head;
     if (answer === 'accepted') report.head = head;
   }

@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ledgerd/internal/raced"
 )
 
 const origin = "ledger.example/node"
@@ -68,6 +70,7 @@ func must(t *testing.T, cmd *exec.Cmd) []byte {
 // TestVectors: what testdata/ says of records, keys, signatures, bundles and
 // receipts is what an implementation from docs/ alone says.
 func TestVectors(t *testing.T) {
+	raced.Skip(t)
 	out, code := run(t, node(t, "vectors.mjs"))
 	var passed, failed int
 	last := out[bytes.LastIndexByte(bytes.TrimRight(out, "\n"), '\n')+1:]
@@ -271,6 +274,9 @@ func (l *ledger) both(trust string, files []string) (ours, theirs []answer) {
 
 // TestDaemon has one daemon write what the two verifiers are held to.
 func TestDaemon(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what is tested are processes of their own, which the race detector does not see")
+	}
 	l := serve(t)
 	t.Run("run", l.testRun)
 	t.Run("scenarios", l.testScenarios)

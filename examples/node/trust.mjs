@@ -141,8 +141,9 @@ const signatureLine = new RegExp(`^— (${name}) ([A-Za-z0-9+/=]+)$`);
 
 /** takes a signed note apart; nothing in it is verified. size is a BigInt. */
 export function parseHead(note) {
-  const cut = note.lastIndexOf('\n\n');
-  if (Buffer.byteLength(note) > 65536 || cut < 0 || !note.isWellFormed()) refuse('tree head: no note of at most 64 KiB');
+  const blank = note.lastIndexOf('\n\n'); // without one nobody signed it
+  const cut = blank < 0 ? note.length - 1 : blank;
+  if (Buffer.byteLength(note) > 65536 || note[cut] !== '\n' || !note.isWellFormed()) refuse('tree head: no note of at most 64 KiB');
   const body = note.slice(0, cut + 1);
   const tail = note.slice(cut + 2);
   if (tail !== '' && !tail.endsWith('\n')) refuse('tree head: the last signature line has no end');
@@ -150,7 +151,7 @@ export function parseHead(note) {
   // c2sp.org/signed-note refuses more than the form: such a note is none that a log signed.
   let none = /[\x00-\x09\x0b-\x1f]/.test(note) || rows.length > 100;
   const signatures = rows.map((row) => {
-    const at = row.lastIndexOf(' ');
+    const at = row.indexOf(' ', 2);
     if (!row.startsWith('— ') || at < 3) refuse('tree head: a signature line that is none');
     const data = strictBase64(row.slice(at + 1), 'base64');
     if (data.length < 5) refuse('tree head: a signature line that is none');

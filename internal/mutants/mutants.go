@@ -2,6 +2,7 @@ package mutants
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -19,11 +20,16 @@ type mutant struct {
 	file, function, check string
 	from, to              int  // where the check stands: offsets in the file
 	wraps                 bool // a whole statement, and no condition
+	holds                 bool // the check always holds without it, and does not never hold
 }
 
 // name is how testdata calls it; n tells those apart that read alike.
 func (m *mutant) name(n int) string {
-	s := fmt.Sprintf("%s\t%s\t%s", m.file, m.function, m.check)
+	check := m.check
+	if m.holds {
+		check = "and " + check
+	}
+	s := fmt.Sprintf("%s\t%s\t%s", m.file, m.function, check)
 	if n > 0 {
 		s += fmt.Sprintf(" (%d)", n+1)
 	}
@@ -39,8 +45,8 @@ type source struct {
 }
 
 // read finds the mutants of the package in a directory: the conditions under which it
-// calls one of reports.
-func read(dir string, reports ...string) (*source, error) {
+// calls one of reports, and every condition in the files called decide.
+func read(dir string, reports, decide []string) (*source, error) {
 	s := &source{dir: dir, files: make(map[string][]byte)}
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
@@ -60,18 +66,25 @@ func read(dir string, reports ...string) (*source, error) {
 			return nil, err
 		}
 		s.name = f.Name.Name
-		r := &reader{fset: fset, file: filepath.Base(path), reports: reports, found: make(map[int]mutant)}
+		r := &reader{fset: fset, file: filepath.Base(path), reports: reports, found: make(map[extent]mutant)}
 		for _, d := range f.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok && fn.Body != nil && !slices.Contains(reports, fn.Name.Name) {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Body == nil {
+				continue
+			}
+			if !slices.Contains(reports, fn.Name.Name) {
 				r.function(fn)
+			}
+			if slices.Contains(decide, r.file) {
+				r.conditions(fn)
 			}
 		}
 		if len(r.found) > 0 {
 			s.files[path] = text
 		}
-		for _, at := range slices.Sorted(maps.Keys(r.found)) {
-			s.mutants = append(s.mutants, r.found[at])
-		}
+		s.mutants = append(s.mutants, slices.SortedFunc(maps.Values(r.found), func(a, b mutant) int {
+			return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to))
+		})...)
 	}
 	return s, nil
 }
@@ -92,15 +105,59 @@ type reader struct {
 	fset    *token.FileSet
 	file    string
 	reports []string
-	found   map[int]mutant // by where it begins
+	found   map[extent]mutant // by where it stands
+}
+
+// extent is where a node stands: offsets in the file.
+type extent struct{ from, to int }
+
+func (r *reader) nameOf(fn *ast.FuncDecl) string {
+	if fn.Recv != nil {
+		return r.text(fn.Recv.List[0].Type) + "." + fn.Name.Name
+	}
+	return fn.Name.Name
+}
+
+// conditions notes every condition of a function, and each part of what is joined by
+// || and &&: the first does not hold without it, the second holds anyway. Conditions of
+// loops are left alone, for without them a loop does not end.
+func (r *reader) conditions(fn *ast.FuncDecl) {
+	name := r.nameOf(fn)
+	joined := func(e ast.Expr, op token.Token) {
+		b, ok := ast.Unparen(e).(*ast.BinaryExpr)
+		if !ok || b.Op != op {
+			return
+		}
+		for _, part := range []ast.Expr{b.X, b.Y} {
+			if p, ok := ast.Unparen(part).(*ast.BinaryExpr); !ok || p.Op != op {
+				r.note(mutant{file: r.file, function: name, check: r.text(part), from: r.at(part.Pos()), to: r.at(part.End()), holds: op == token.LAND})
+			}
+		}
+	}
+	ast.Inspect(fn.Body, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.IfStmt:
+			r.condition(name, n.Cond)
+		case *ast.SwitchStmt:
+			if n.Tag != nil {
+				return true
+			}
+			for _, c := range n.Body.List {
+				for _, e := range c.(*ast.CaseClause).List {
+					r.condition(name, e)
+				}
+			}
+		case *ast.BinaryExpr:
+			joined(n, token.LOR)
+			joined(n, token.LAND)
+		}
+		return true
+	})
 }
 
 // function looks for reports in a function, with the nodes around each.
 func (r *reader) function(fn *ast.FuncDecl) {
-	name := fn.Name.Name
-	if fn.Recv != nil {
-		name = r.text(fn.Recv.List[0].Type) + "." + name
-	}
+	name := r.nameOf(fn)
 	var around []ast.Node
 	ast.Inspect(fn.Body, func(n ast.Node) bool {
 		if n == nil {
@@ -194,7 +251,7 @@ func (r *reader) statement(function string, around []ast.Node) {
 	}
 }
 
-func (r *reader) note(m mutant) { r.found[m.from] = m }
+func (r *reader) note(m mutant) { r.found[extent{m.from, m.to}] = m }
 
 func (r *reader) at(p token.Pos) int { return r.fset.Position(p).Offset }
 
@@ -214,26 +271,45 @@ func (r *reader) text(n ast.Node) string {
 // Turned on by the environment: the number of the mutant, from 0.
 const variable = "LEDGERD_MUTANT"
 
+// An edit puts text before or after what stands between two offsets: at the first that
+// is named.
+type edit struct {
+	at, other int
+	text      string
+}
+
+// compare nests the edits: at one place ends come before beginnings, the end of what is
+// within before that of what is around it, and its beginning after.
+func (e edit) compare(f edit) int {
+	ends := func(e edit) int {
+		if e.other < e.at {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(e.at, f.at), cmp.Compare(ends(e), ends(f)), cmp.Compare(f.other, e.other))
+}
+
 // write writes the package with all mutants in it into a directory, and returns what
 // `go build -overlay` takes.
 func (s *source) write(dir string) (overlay map[string]string, err error) {
 	overlay = make(map[string]string)
 	for path, text := range s.files {
-		type edit struct {
-			at   int
-			text string
-		}
 		var edits []edit
 		for n, m := range s.mutants {
-			switch {
-			case m.file != filepath.Base(path):
-			case m.wraps:
-				edits = append(edits, edit{m.from, fmt.Sprintf("if live(%d) { ", n)}, edit{m.to, " }"})
-			default:
-				edits = append(edits, edit{m.from, fmt.Sprintf("live(%d) && (", n)}, edit{m.to, ")"})
+			if m.file != filepath.Base(path) {
+				continue
 			}
+			before, after := fmt.Sprintf("live(%d) && (", n), ")"
+			switch {
+			case m.wraps:
+				before, after = fmt.Sprintf("if live(%d) { ", n), " }"
+			case m.holds:
+				before, after = fmt.Sprintf("(!live(%d) || (", n), "))"
+			}
+			edits = append(edits, edit{m.from, m.to, before}, edit{m.to, m.from, after})
 		}
-		slices.SortStableFunc(edits, func(a, b edit) int { return a.at - b.at })
+		slices.SortStableFunc(edits, edit.compare)
 		var out bytes.Buffer
 		last := 0
 		for _, e := range edits {

@@ -1,5 +1,5 @@
-// Package report shows what an audit found: to people as text, to programs as
-// JSON, SARIF or JUnit. It judges nothing.
+// Package report is what an audit found, as JSON for programs and as HTML for
+// people; package forms writes it as text, SARIF and JUnit. It judges nothing.
 //
 // What a record says is data. Before any of it reaches a terminal, [Visible]
 // makes everything visible that a terminal would obey, hide or reorder:

@@ -19,6 +19,6 @@ func JSONLine(w io.Writer, v any) error {
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	_, err := w.Write(safeJSON(b.Bytes()))
+	_, err := w.Write(SafeJSON(b.Bytes()))
 	return err
 }

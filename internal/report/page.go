@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Page is a report or an explanation in plain words, for a person: the answer,
@@ -80,9 +81,9 @@ const (
 	QuoteOther     = "other"  // what was disclosed is not what the record commits to
 )
 
-// about says what there is to know of a quote beside its text.
-func (q *Quote) about() string {
-	size := plural(int(q.Size), "byte")
+// About says what there is to know of a quote beside its text.
+func (q *Quote) About() string {
+	size := Count(int(q.Size), "byte")
 	if q.Media != "" {
 		size += " of " + q.Media
 	}
@@ -106,6 +107,21 @@ func (q *Quote) about() string {
 	return size
 }
 
+// Where names the record of an item.
+func (it *Item) Where() string {
+	var parts []string
+	if it.Time != "" {
+		parts = append(parts, it.Time)
+	}
+	if it.Index != nil {
+		parts = append(parts, fmt.Sprintf("index %d", *it.Index))
+	}
+	if it.Record != "" {
+		parts = append(parts, it.Record)
+	}
+	return strings.Join(parts, ", ")
+}
+
 // JSON writes the page as one line of JSON.
 func (p *Page) JSON(w io.Writer) error {
 	var b bytes.Buffer
@@ -114,6 +130,6 @@ func (p *Page) JSON(w io.Writer) error {
 	if err := e.Encode(p); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	_, err := w.Write(safeJSON(b.Bytes()))
+	_, err := w.Write(SafeJSON(b.Bytes()))
 	return err
 }

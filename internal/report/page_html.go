@@ -24,6 +24,24 @@ func (p *Page) HTML(w io.Writer) error {
 	return b.Flush()
 }
 
+// Fragment writes what [Page.HTML] writes below the answer, the reasons and the
+// sections, as part of another page, in which their names begin with path.
+func (p *Page) Fragment(w io.Writer, path string) error {
+	if err := page.ExecuteTemplate(w, "story", part{p, path}); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+// part is a page, and what the names of its sections begin with.
+type part struct {
+	Page *Page
+	Path string
+}
+
+// Style is the style sheet of a page.
+func Style() string { return pageStyle }
+
 //go:embed page.html
 var pageText string
 
@@ -41,9 +59,10 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"style":     func() template.CSS { return template.CSS(pageStyle) },
 	"styleHash": styleHash,
 	"lines":     func(s string) []string { return strings.Split(strings.TrimSuffix(s, "\n"), "\n") },
-	"word":      word,
-	"about":     func(q Quote) string { return q.about() },
-	"where":     func(it Item) string { return it.where() },
+	"word":      Outcome.Word,
+	"part":      func(p *Page) part { return part{p, ""} },
+	"about":     func(q Quote) string { return q.About() },
+	"where":     func(it Item) string { return it.Where() },
 	"sign": func(m Mark) string {
 		return map[Mark]string{MarkGood: "✓", MarkBad: "✗", MarkDoubt: "?"}[m]
 	},

@@ -58,6 +58,7 @@ type Scope struct {
 	Witnesses []string `json:"witnesses,omitempty"`
 	Heads     int      `json:"heads"` // tree heads seen
 	Records   uint64   `json:"records"`
+	Since     uint64   `json:"since,omitempty"` // the entries before it were audited before
 	Runs      int      `json:"runs"`
 	Open      int      `json:"open"`     // runs that are not closed
 	InDoubt   int      `json:"in_doubt"` // outcomes that open runs still owe

@@ -66,9 +66,9 @@ func hidden(r rune) bool {
 	return false
 }
 
-// safeJSON escapes, in a JSON text, every character that Visible would make
+// SafeJSON escapes, in a JSON text, every character that Visible would make
 // visible. The value stays the same: outside strings JSON has none of them.
-func safeJSON(text []byte) []byte {
+func SafeJSON(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)

@@ -62,7 +62,7 @@ func FuzzVisible(f *testing.F) {
 			t.Fatal(err)
 		}
 		var back string
-		safe := safeJSON(text)
+		safe := SafeJSON(text)
 		if err := json.Unmarshal(safe, &back); err != nil || back != strings.ToValidUTF8(a, "?") {
 			t.Errorf("%q becomes %q in JSON: %v", a, safe, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"ledgerd/audit"
 	"ledgerd/evidence"
 	"ledgerd/internal/report"
+	"ledgerd/internal/report/forms"
 )
 
 func jsonText(s string) (string, error) {
@@ -161,7 +162,7 @@ func TestExplainEveryKind(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text := report.Text{W: &out, Width: 100}
+			text := forms.Text{W: &out, Width: 100}
 			if err := text.Page(p); err != nil {
 				t.Fatal(err)
 			}
@@ -187,7 +188,7 @@ func TestRow60ExplainedEscaped(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out bytes.Buffer
-			text := report.Text{W: &out, Width: 80}
+			text := forms.Text{W: &out, Width: 80}
 			if err := text.Page(p); err != nil {
 				t.Fatal(err)
 			}

@@ -197,14 +197,7 @@ func (r *run) policies() ([]report.Item, string) {
 	if len(quotes) > 0 {
 		items = append(items, report.Item{Says: "The policies:", Quotes: quotes})
 	}
-	return items, fmt.Sprintf("%s.", count(checks, "permission check"))
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return items, fmt.Sprintf("%s.", report.Count(checks, "permission check"))
 }
 
 func (r *run) approvals() ([]report.Item, string) {
@@ -297,7 +290,7 @@ func (r *run) happened() ([]report.Item, string) {
 		case *evidence.RunOpened, *evidence.RunClosed, *evidence.Claim, *evidence.Verdict, *evidence.Approval, *evidence.Checkpoint:
 			// told elsewhere, or only of use to the runtime
 		case *evidence.Context:
-			it := rec.item("The model was given " + count(len(b.Sources), "text") + ".")
+			it := rec.item("The model was given " + report.Count(len(b.Sources), "text") + ".")
 			it.Fields, it.Quotes = said.fields, said.quotes
 			items = append(items, rec.doubtful(it))
 		case *evidence.Decision:

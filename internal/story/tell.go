@@ -174,7 +174,7 @@ func (x *Reading) missing() report.Section {
 			case report.QuoteOther:
 				it.Mark, it.Says = report.MarkBad, fmt.Sprintf("Disclosed, and not what was committed to: %s, in %s.", q.Name, rec.is())
 			}
-			it.Fields = append(it.Fields, report.Field{Name: "commitment", Value: q.Commit}, report.Field{Name: "size", Value: fmt.Sprintf("%s of %s", count(int(q.Size), "byte"), q.Media)})
+			it.Fields = append(it.Fields, report.Field{Name: "commitment", Value: q.Commit}, report.Field{Name: "size", Value: fmt.Sprintf("%s of %s", report.Count(int(q.Size), "byte"), q.Media)})
 			s.Items = append(s.Items, it)
 		}
 	}
@@ -188,7 +188,7 @@ func (x *Reading) missing() report.Section {
 func (x *Reading) proofs() report.Section {
 	s := report.Section{Name: "proofs", Heading: "What was checked"}
 	scope := &x.Report.Scope
-	it := report.Item{Says: fmt.Sprintf("%s of the ledger %s.", count(int(scope.Records), "record"), x.origin)}
+	it := report.Item{Says: fmt.Sprintf("%s of the ledger %s.", report.Count(int(scope.Records), "record"), x.origin)}
 	if scope.From != 0 {
 		it.Fields = append(it.Fields, report.Field{Name: "from", Value: scope.From.String()}, report.Field{Name: "to", Value: scope.To.String()})
 	}

@@ -18,13 +18,15 @@ import (
 	"ledgerd/audit/audittest"
 	"ledgerd/bundle"
 	"ledgerd/evidence"
+	"ledgerd/internal/raced"
 	"ledgerd/internal/report"
+	"ledgerd/internal/report/forms"
 )
 
 func told(t *testing.T, p *report.Page, width int) string {
 	t.Helper()
 	var out bytes.Buffer
-	text := report.Text{W: &out, Width: width}
+	text := forms.Text{W: &out, Width: width}
 	if err := text.Page(p); err != nil {
 		t.Fatal(err)
 	}
@@ -126,6 +128,7 @@ func pure(t *testing.T, page string) {
 // Every vector is told, with the answer of the audit and with what the audit says of
 // its claims, in every form.
 func TestTellVectors(t *testing.T) {
+	raced.Skip(t)
 	n := 0
 	for _, dir := range []string{"bundle", "verdicts", "handoffs"} {
 		var trusts []*bundle.Trust

@@ -234,6 +234,7 @@ var reasons = map[audit.Reason]string{
 	audit.ReasonTile:            "the ledger's own index does not agree with its entries",
 	audit.ReasonRollback:        "the ledger is shorter than it was",
 	audit.ReasonNewer:           "a record is of a newer version than this program knows",
+	audit.ReasonSkipped:         "it was asked for hashes alone, and nobody looked who says what",
 }
 
 // undecided says it of reasons that leave a rule undecided, where that is another thing.

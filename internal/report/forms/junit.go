@@ -1,10 +1,12 @@
-package report
+package forms
 
 import (
 	"encoding/xml"
 	"fmt"
 	"io"
 	"strings"
+
+	"ledgerd/internal/report"
 )
 
 type junitSuites struct {
@@ -43,16 +45,16 @@ type junitMessage struct {
 // JUnit writes reports as JUnit XML: a suite for each input, a test case for
 // each rule. Broken is a failure; not decidable and malformed are errors, for
 // nothing was proven; not applicable is skipped.
-func JUnit(w io.Writer, reports ...*Report) error {
+func JUnit(w io.Writer, reports ...*report.Report) error {
 	all := junitSuites{Name: "verify"}
 	for _, r := range reports {
-		s := junitSuite{Name: Visible(r.Input)}
+		s := junitSuite{Name: report.Visible(r.Input)}
 		for _, rule := range r.Rules {
 			s.add(ruleCase(r, rule))
 		}
 		if r.Error != "" || len(r.Rules) == 0 {
-			s.add(junitCase{Name: "form", Class: Visible(r.Input), Error: &junitMessage{
-				Message: Visible(r.Summary), Type: string(r.Outcome), Text: Visible(r.Error),
+			s.add(junitCase{Name: "form", Class: report.Visible(r.Input), Error: &junitMessage{
+				Message: report.Visible(r.Summary), Type: string(r.Outcome), Text: report.Visible(r.Error),
 			}})
 		}
 		all.Tests += s.Tests
@@ -82,23 +84,23 @@ func (s *junitSuite) add(c junitCase) {
 	s.Cases = append(s.Cases, c)
 }
 
-func ruleCase(r *Report, rule Rule) junitCase {
-	c := junitCase{Name: rule.Rule, Class: Visible(r.Input)}
+func ruleCase(r *report.Report, rule report.Rule) junitCase {
+	c := junitCase{Name: rule.Rule, Class: report.Visible(r.Input)}
 	var text strings.Builder
 	for _, f := range rule.Findings {
 		text.WriteString(sentence(f))
 		for _, rec := range f.Records {
-			fmt.Fprintf(&text, "\n  %s", Visible(rec.String()))
+			fmt.Fprintf(&text, "\n  %s", report.Visible(rec.String()))
 		}
 		text.WriteByte('\n')
 	}
-	m := &junitMessage{Message: Visible(noteOf(rule)), Type: string(rule.Status), Text: text.String()}
+	m := &junitMessage{Message: report.Visible(rule.Says()), Type: string(rule.Status), Text: text.String()}
 	switch rule.Status {
-	case Broken:
+	case report.Broken:
 		c.Failure = m
-	case NotDecided:
+	case report.NotDecided:
 		c.Error = m
-	case NotApplicable:
+	case report.NotApplicable:
 		c.Skipped = m
 	}
 	return c

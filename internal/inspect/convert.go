@@ -1,4 +1,4 @@
-package main
+package inspect
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ import (
 // aboutRule is the name under which reports list what the auditor asked for.
 const aboutRule = "about"
 
-// convert turns what an audit found into a report.
-func convert(input, form string, a *audit.Report) *report.Report {
+// Convert turns what an audit found into a report.
+func Convert(input, form string, a *audit.Report) *report.Report {
 	r := &report.Report{Version: report.Version, Input: input, Form: form, Outcome: outcome(a.Status()), Origin: a.Scope.Origin}
 	if a.Scope.About != nil {
 		r.About = a.Scope.About.String()
@@ -42,7 +42,7 @@ func convert(input, form string, a *audit.Report) *report.Report {
 func given(g *audit.Given) report.Given {
 	out := report.Given{Acceptance: g.Acceptance.String()}
 	if g.Report != nil {
-		out.Report = convert("", "bundle", g.Report)
+		out.Report = Convert("", "bundle", g.Report)
 	} else {
 		out.Report = &report.Report{Version: report.Version, Form: "bundle", Outcome: report.Malformed, Summary: "bundle of " + g.Body.Origin, Error: g.Err.Error()}
 	}
@@ -61,7 +61,7 @@ func outcome(s audit.Status) report.Outcome {
 
 func scope(s *audit.Scope) *report.Scope {
 	out := &report.Scope{
-		Size: s.Size, Witnesses: s.Witnesses, Heads: s.Heads, Records: s.Records, Runs: s.Runs, Open: s.Open, InDoubt: s.InDoubt,
+		Size: s.Size, Witnesses: s.Witnesses, Heads: s.Heads, Records: s.Records, Since: s.Since, Runs: s.Runs, Open: s.Open, InDoubt: s.InDoubt,
 		Disclosed: s.Disclosed, Withheld: s.Withheld, Erased: s.Erased,
 	}
 	if s.Size > 0 {
@@ -180,16 +180,9 @@ func summary(r *report.Report) string {
 	}
 	switch r.Outcome {
 	case report.Verified:
-		return fmt.Sprintf("%s, %s", what, count(r.Scope.Records, "record"))
+		return fmt.Sprintf("%s, %s", what, report.Count(int(r.Scope.Records), "record"))
 	case report.Wrong:
 		return fmt.Sprintf("%s: %s", what, named(report.Broken))
 	}
 	return fmt.Sprintf("%s: %s", what, named(report.NotDecided))
-}
-
-func count(n uint64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

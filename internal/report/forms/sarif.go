@@ -1,4 +1,4 @@
-package report
+package forms
 
 import (
 	"bytes"
@@ -9,12 +9,14 @@ import (
 	"strings"
 
 	"github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif"
+
+	"ledgerd/internal/report"
 )
 
 // SARIF writes reports as one SARIF 2.1.0 log: a run of the tool verify, a rule
 // for each rule, a result for each finding. What is broken is an error, what is
 // not decidable a warning.
-func SARIF(w io.Writer, descriptions map[string]string, reports ...*Report) error {
+func SARIF(w io.Writer, descriptions map[string]string, reports ...*report.Report) error {
 	log := sarif.NewReport()
 	run := sarif.NewRun().WithTool(sarif.NewTool().WithDriver(sarif.NewToolComponent().WithName("verify")))
 	run.WithColumnKind("unicodeCodePoints")
@@ -27,14 +29,14 @@ func SARIF(w io.Writer, descriptions map[string]string, reports ...*Report) erro
 		where := sarif.NewSimpleArtifactLocation(uriOf(r.Input))
 		if r.Error != "" {
 			run.AddRule("malformed").WithDescription(descriptions["malformed"])
-			addResult(run, "malformed", Broken, r.Summary+": "+r.Error, where, nil)
+			addResult(run, "malformed", report.Broken, r.Summary+": "+r.Error, where, nil)
 		}
 		for _, rule := range r.Rules {
 			for _, f := range rule.Findings {
 				addResult(run, rule.Rule, f.Status, sentence(f), where, f.Records)
 			}
-			if len(rule.Findings) == 0 && (rule.Status == Broken || rule.Status == NotDecided) {
-				addResult(run, rule.Rule, rule.Status, noteOf(rule), where, nil)
+			if len(rule.Findings) == 0 && (rule.Status == report.Broken || rule.Status == report.NotDecided) {
+				addResult(run, rule.Rule, rule.Status, rule.Says(), where, nil)
 			}
 		}
 	}
@@ -44,13 +46,13 @@ func SARIF(w io.Writer, descriptions map[string]string, reports ...*Report) erro
 		return fmt.Errorf("report: SARIF: %w", err)
 	}
 	b.WriteByte('\n')
-	_, err := w.Write(safeJSON(b.Bytes()))
+	_, err := w.Write(report.SafeJSON(b.Bytes()))
 	return err
 }
 
-func addResult(run *sarif.Run, rule string, s Status, text string, where *sarif.ArtifactLocation, records []Record) {
+func addResult(run *sarif.Run, rule string, s report.Status, text string, where *sarif.ArtifactLocation, records []report.Record) {
 	level := "error"
-	if s == NotDecided {
+	if s == report.NotDecided {
 		level = "warning"
 	}
 	loc := sarif.NewLocationWithPhysicalLocation(sarif.NewPhysicalLocation().WithArtifactLocation(where))
@@ -63,17 +65,17 @@ func addResult(run *sarif.Run, rule string, s Status, text string, where *sarif.
 		WithMessage(sarif.NewTextMessage(text)).AddLocation(loc)
 }
 
-func sentence(f Finding) string {
+func sentence(f report.Finding) string {
 	var parts []string
 	for _, p := range []struct{ name, value string }{{"expected ", f.Expected}, {"found ", f.Found}, {"decided by ", f.Decides}} {
 		if p.value != "" {
-			parts = append(parts, p.name+Visible(p.value))
+			parts = append(parts, p.name+report.Visible(p.value))
 		}
 	}
 	if len(parts) == 0 {
-		return Visible(f.Reason)
+		return report.Visible(f.Reason)
 	}
-	return Visible(f.Reason) + ": " + strings.Join(parts, ", ")
+	return report.Visible(f.Reason) + ": " + strings.Join(parts, ", ")
 }
 
 // uriOf returns a relative URI reference, as CI systems want it, or the URL.

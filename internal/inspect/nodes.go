@@ -1,4 +1,4 @@
-package main
+package inspect
 
 import (
 	"context"
@@ -153,9 +153,9 @@ func (t *tiles) full(ctx context.Context, s span) (tlog.Hash, error) {
 	return f.root(), nil
 }
 
-// nodesOf reads the nodes that give the roots at m and n: from the tiles that a log
+// NodesOf reads the nodes that give the roots at m and n: from the tiles that a log
 // of size n has, or, where it has grown to size and keeps only newer ones, from these.
-func nodesOf(ctx context.Context, s audit.Source, m, n, size uint64) ([]tlog.Hash, error) {
+func NodesOf(ctx context.Context, s audit.Source, m, n, size uint64) ([]tlog.Hash, error) {
 	nodes, err := newTiles(s, n).nodes(ctx, m, n)
 	if size > n && errors.Is(err, fs.ErrNotExist) {
 		return newTiles(s, size).nodes(ctx, m, n)

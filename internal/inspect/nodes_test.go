@@ -1,4 +1,4 @@
-package main
+package inspect
 
 import (
 	"context"
@@ -73,7 +73,7 @@ func TestNodesGiveBothRoots(t *testing.T) {
 			if m >= n {
 				continue
 			}
-			nodes, err := nodesOf(context.Background(), files, m, n, n)
+			nodes, err := NodesOf(context.Background(), files, m, n, n)
 			if err != nil {
 				t.Fatalf("%d to %d: %v", m, n, err)
 			}
@@ -82,7 +82,7 @@ func TestNodesGiveBothRoots(t *testing.T) {
 				t.Errorf("%d to %d: roots %v and %v, %v", m, n, atM, atN, err)
 			}
 			// From the tiles of a larger tree, too.
-			later, err := nodesOf(context.Background(), serveTiles(leaves), m, n, uint64(len(leaves)))
+			later, err := NodesOf(context.Background(), serveTiles(leaves), m, n, uint64(len(leaves)))
 			if err != nil || len(later) != len(nodes) {
 				t.Errorf("%d to %d, from a larger tree: %v", m, n, err)
 			}

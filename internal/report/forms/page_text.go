@@ -1,4 +1,4 @@
-package report
+package forms
 
 import (
 	"bufio"
@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"ledgerd/internal/report"
 )
 
 // maxIndent is how far items within items are set in, at most: what lies deeper
@@ -14,11 +16,11 @@ import (
 const maxIndent = 16
 
 // Page writes a page. The first line is the answer.
-func (t *Text) Page(p *Page) error {
+func (t *Text) Page(p *report.Page) error {
 	w := bufio.NewWriter(t.W)
-	line := t.paint(outcomeColor(p.Outcome), true, word(p.Outcome)) + "  " + Visible(p.Title)
+	line := t.paint(outcomeColor(p.Outcome), true, p.Outcome.Word()) + "  " + report.Visible(p.Title)
 	if p.Input != "" {
-		line += "  (" + Visible(p.Input) + ")"
+		line += "  (" + report.Visible(p.Input) + ")"
 	}
 	fmt.Fprintln(w, line)
 	if !t.Quiet {
@@ -31,12 +33,12 @@ func (t *Text) Page(p *Page) error {
 	return w.Flush()
 }
 
-func outcomeColor(o Outcome) string {
-	return map[Outcome]string{Verified: "2", Wrong: "1", Undecidable: "3", Malformed: "1"}[o]
+func outcomeColor(o report.Outcome) string {
+	return map[report.Outcome]string{report.Verified: "2", report.Wrong: "1", report.Undecidable: "3", report.Malformed: "1"}[o]
 }
 
-func (t *Text) section(w io.Writer, s *Section) {
-	fmt.Fprintf(w, "\n%s\n", t.paint("6", true, Visible(s.Heading)))
+func (t *Text) section(w io.Writer, s *report.Section) {
+	fmt.Fprintf(w, "\n%s\n", t.paint("6", true, report.Visible(s.Heading)))
 	if s.Note != "" {
 		t.indented(w, 2, s.Note)
 	}
@@ -50,36 +52,36 @@ func (t *Text) omitted(w io.Writer, n, by int) {
 	}
 }
 
-func (t *Text) items(w io.Writer, items []Item, by int) {
+func (t *Text) items(w io.Writer, items []report.Item, by int) {
 	by = min(by, maxIndent)
 	for i := range items {
 		t.item(w, &items[i], by)
 	}
 }
 
-func (t *Text) item(w io.Writer, it *Item, by int) {
+func (t *Text) item(w io.Writer, it *report.Item, by int) {
 	sign, color := "-", ""
 	switch it.Mark {
-	case MarkGood:
+	case report.MarkGood:
 		sign, color = "✓", "2"
-	case MarkBad:
+	case report.MarkBad:
 		sign, color = "✗", "1"
-	case MarkDoubt:
+	case report.MarkDoubt:
 		sign, color = "?", "3"
 	}
 	if color != "" {
 		sign = t.paint(color, true, sign)
 	}
 	t.hung(w, by, sign+" ", 2, it.Says)
-	if at := it.where(); at != "" {
+	if at := it.Where(); at != "" {
 		t.hung(w, by+2, "", 0, at)
 	}
 	for _, f := range it.Fields {
-		t.hung(w, by+2, Visible(f.Name)+": ", 2, f.Value)
+		t.hung(w, by+2, report.Visible(f.Name)+": ", 2, f.Value)
 	}
 	for i := range it.Quotes {
 		q := &it.Quotes[i]
-		t.hung(w, by+2, "", 2, q.Name+" ("+q.about()+")")
+		t.hung(w, by+2, "", 2, q.Name+" ("+q.About()+")")
 		if q.Text != "" {
 			t.quoted(w, by+2, q.Text)
 		}
@@ -88,25 +90,10 @@ func (t *Text) item(w io.Writer, it *Item, by int) {
 	t.omitted(w, it.Omitted, by+2)
 }
 
-// where names the record of an item.
-func (it *Item) where() string {
-	var parts []string
-	if it.Time != "" {
-		parts = append(parts, it.Time)
-	}
-	if it.Index != nil {
-		parts = append(parts, fmt.Sprintf("index %d", *it.Index))
-	}
-	if it.Record != "" {
-		parts = append(parts, it.Record)
-	}
-	return strings.Join(parts, ", ")
-}
-
 // hung writes text behind a first word; the lines that follow are set in by hang.
 // first is the program's own, text is anybody's.
 func (t *Text) hung(w io.Writer, by int, first string, hang int, text string) {
-	lines := strings.Split(ansi.Wrap(first+Visible(text), t.room(by+hang), ""), "\n")
+	lines := strings.Split(ansi.Wrap(first+report.Visible(text), t.room(by+hang), ""), "\n")
 	for i, line := range lines {
 		if i > 0 {
 			line = strings.Repeat(" ", hang) + line
@@ -120,7 +107,7 @@ func (t *Text) hung(w io.Writer, by int, first string, hang int, text string) {
 func (t *Text) quoted(w io.Writer, by int, text string) {
 	const bar = "│ "
 	for own := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
-		for line := range strings.SplitSeq(ansi.Wrap(Visible(own), t.room(by+len("| ")), ""), "\n") {
+		for line := range strings.SplitSeq(ansi.Wrap(report.Visible(own), t.room(by+len("| ")), ""), "\n") {
 			fmt.Fprintln(w, strings.TrimRight(strings.Repeat(" ", by)+bar+line, " "))
 		}
 	}

@@ -1,0 +1,5 @@
+//go:build !page
+
+package page
+
+var embedded []byte
