@@ -11,6 +11,12 @@
 // and a trust file. It does compare what the daemon hands out with the evidence
 // ID that was asked for, so that a record is at least the one that was named.
 //
+// # Runs
+//
+// [Client.Open] opens a run that the daemon governs for this process: [Run] asks before
+// a tool of the process is called, and reports what came of it. docs/clients.md says
+// what holds.
+//
 // # Errors
 //
 // They are those of package ledger, so that errors.As and errors.Is find the

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -56,7 +55,7 @@ func (c *Client) HandoffBundle(ctx context.Context, offer evidence.ID) ([]byte, 
 // TakeUp accepts an offer that waits for the agent of an open run, and has the run take
 // it up. The same again is the same record.
 func (c *Client) TakeUp(ctx context.Context, key string, offer evidence.ID) (*api.TakenUp, error) {
-	return post[api.TakenUp](ctx, c, http.MethodPost, strings.Replace(api.PathTakeUp, "{run}", key, 1), api.TakeUp{Offer: offer})
+	return post[api.TakenUp](ctx, c, http.MethodPost, runPath(api.PathTakeUp, key), api.TakeUp{Offer: offer})
 }
 
 // RejectOffer records that the token's agent does not accept an offer that waits for
@@ -70,28 +69,11 @@ func (c *Client) SendHandoff(ctx context.Context, record evidence.ID) error {
 	return c.callJSON(ctx, &request{method: http.MethodPost, path: offerPath(api.PathHandoffSend, record)}, nil)
 }
 
-// OpenRun opens the run that a key stands for, or resumes it, as the token's agent;
-// with Continues it accepts the offer that the run is to continue.
-func (c *Client) OpenRun(ctx context.Context, key string, o api.OpenRun) (*api.RunState, error) {
-	return post[api.RunState](ctx, c, http.MethodPut, strings.Replace(api.PathRun, "{run}", key, 1), o)
-}
-
 // Offer offers work of a run to another agent, as the token's agent.
 func (c *Client) Offer(ctx context.Context, key string, o api.MakeOffer) (*api.Offer, error) {
-	return post[api.Offer](ctx, c, http.MethodPost, strings.Replace(api.PathOffers, "{run}", key, 1), o)
+	return post[api.Offer](ctx, c, http.MethodPost, runPath(api.PathOffers, key), o)
 }
 
 func offerPath(path string, offer evidence.ID) string {
 	return strings.Replace(path, "{offer}", offer.String(), 1)
-}
-
-// post sends a value and returns the answer.
-func post[Out, In any](ctx context.Context, c *Client, method, path string, in In) (*Out, error) {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return nil, err
-	}
-	out := new(Out)
-	err = c.callJSON(ctx, &request{method: method, path: path, body: body, header: map[string]string{"Content-Type": api.MediaJSON}}, out)
-	return out, err
 }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
@@ -43,6 +44,12 @@ type Ask struct {
 	Params      []string // members of the input that stand in the record in the clear
 	Estimate    evidence.Amounts
 	Idempotent  bool
+	// Observe asks without being held to the answer: where a policy denies it or has a
+	// human asked, that is recorded with mode observe, and granted. It is for a tool that
+	// the program runs itself, of a program that could do so anyway; what a handoff's scope
+	// or the budget does not permit is not granted. Of a step that is on record it changes
+	// nothing.
+	Observe bool
 }
 
 // Grant is permission to make one attempt, or what the step came to already.
@@ -93,7 +100,9 @@ func (r *Run) Ask(ctx context.Context, a Ask) (*Grant, error) {
 }
 
 func (r *Run) asker(a *Ask) (*stepper, error) {
-	s := &stepper{Run: r, action: &Action{Step: a.Step, Tool: a.Tool, Input: a.Input, Resource: a.Resource, Decision: a.Decision}, input: a.Input}
+	s := &stepper{
+		Run: r, action: &Action{Step: a.Step, Tool: a.Tool, Input: a.Input, Resource: a.Resource, Decision: a.Decision}, input: a.Input, observe: a.Observe,
+	}
 	for what, id := range map[string]string{"step": a.Step, "tool": a.Tool, "resource": a.Resource, "asker": a.By, "action": a.Action} {
 		if id == "" && (what == "resource" || what == "asker" || what == "action" && r.rt.tools[a.Tool] != nil) {
 			continue
@@ -103,6 +112,9 @@ func (r *Run) asker(a *Ask) (*stepper, error) {
 		}
 	}
 	if s.reg = r.rt.tools[a.Tool]; s.reg != nil {
+		if a.Observe {
+			return nil, &InvalidError{a.Step, "observe", fmt.Errorf("want it of a tool that the asker runs itself, and %s is run here", a.Tool)}
+		}
 		if a.Action != "" && a.Action != s.reg.spec.Action {
 			return nil, r.fail(RunStepUsed, "step %q: %s is a registered tool that does %s, and not %s", a.Step, a.Tool, s.reg.spec.Action, a.Action)
 		}

@@ -77,6 +77,7 @@ type Verdict struct {
 	need  bool            // a contract: [Config.NeedContract]
 	why   []string
 	notes []string
+	unmet []string
 }
 
 // Err returns nil where the claim may leave as a completion: where it is
@@ -319,7 +320,8 @@ func (r *Run) judge(ctx context.Context, claim evidence.ID) (out *Verdict, err e
 	}
 	out = r.verdict(placed.ID, v.Result, v)
 	out.Document = document
-	return out, nil
+	out.unmet, err = r.unmet(ctx, v)
+	return out, err
 }
 
 // verdict is what was recorded about a claim, in the light of what it is judged
@@ -355,6 +357,10 @@ func (v *Verdict) explain(judged *audit.Verdict) {
 
 // Why says in words what speaks against the claim; empty: nothing does.
 func (v *Verdict) Why() []string { return v.why }
+
+// Unmet says in words which items of the contract are not met, and why; empty where that
+// is not what speaks against the claim.
+func (v *Verdict) Unmet() []string { return v.unmet }
 
 // Notes says what whoever reads the claim has to know of it, whatever the result:
 // that a statement asserts nothing or cites nothing, that the run has no contract.

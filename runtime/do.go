@@ -78,6 +78,8 @@ type stepper struct {
 	output *evidence.Payload // of the last attempt, where this driver made it
 	asked  bool              // what stands beside the line was read since this step began
 	ext    evidence.Object   // of its authorizations
+	// observe: who asks is not held to what policies say.
+	observe bool
 }
 
 func (s *stepper) plan() checkpoint.Plan {
@@ -242,7 +244,10 @@ func (s *stepper) permit(ctx context.Context, approved bool) Permission {
 	if err != nil {
 		p.Errors = append(p.Errors, err.Error())
 	}
-	if p.Mode == "" {
+	switch {
+	case s.observe && !approved: // what a human was asked was enforced, and stays so
+		p.Mode = evidence.Observe
+	case p.Mode == "":
 		p.Mode = evidence.Enforce
 	}
 	switch p.Effect {

@@ -85,7 +85,9 @@ func (r *Run) weigh(ctx context.Context, claim evidence.ID, recorded *evidence.V
 	if err != nil {
 		return nil, fmt.Errorf("run %q: judge the claim %s: %w", r.key, claim, err)
 	}
-	return r.verdict(r.state.Judged(claim), recorded.Result, judged), nil
+	v := r.verdict(r.state.Judged(claim), recorded.Result, judged)
+	v.unmet, err = r.unmet(ctx, judged)
+	return v, err
 }
 
 // judged decides a claim, or with the zero ID the contract over all that stands.
@@ -97,6 +99,17 @@ func (r *Run) judged(ctx context.Context, claim evidence.ID) (*audit.Verdict, er
 		err = payloads.err
 	}
 	return v, err
+}
+
+// unmet says in words what of the contract is not met, where that is what speaks against a
+// claim. r.mu is held.
+func (r *Run) unmet(ctx context.Context, v *audit.Verdict) ([]string, error) {
+	if c := v.Contract; c == nil || c.Result == evidence.Supported || c.Result == evidence.NoContract {
+		return nil, nil
+	}
+	payloads := &lazyPayloads{ctx: ctx, ledger: r.rt.cfg.Ledger}
+	unmet, err := audit.Unmet(r.state.Run(), payloads)
+	return unmet, errors.Join(err, payloads.err)
 }
 
 // saidBefore returns the claim that says the same of the same steps, if nothing was

@@ -25,6 +25,9 @@ type Report struct {
 	Refs    []string       // members of the output that stand in the record in the clear
 	Cost    evidence.Amounts
 	TookMS  *int64
+	// Source is [evidence.SourceRuntime] where whoever reports is part of the runtime
+	// and made the call itself, as a gateway does; reported if "".
+	Source evidence.Source
 }
 
 // Reported is a report that stands.
@@ -36,6 +39,7 @@ type Reported struct {
 	Settlement    evidence.ID // a later report, which ended the doubt that the first left
 	Status        evidence.Status
 	Class         evidence.Class
+	Source        evidence.Source
 	Escalation    evidence.ID // status unknown, and nothing settled it: a human was asked
 	Replayed      bool        // it was recorded before
 }
@@ -52,7 +56,7 @@ func (e *ReportedError) Error() string {
 	return fmt.Sprintf("step %q: as attempt %d another outcome is recorded already: %s (%s)", e.Step, e.Attempt, e.Status, e.Stands)
 }
 
-// Report records what came of an attempt, as reported. The same report again is
+// Report records what came of an attempt. The same report again is
 // the same record; another one for the same attempt is a *ReportedError. But
 // where unknown or accepted was reported, and later it is known, the one report
 // that says so settles it.
@@ -74,8 +78,9 @@ func (r *Run) Report(ctx context.Context, rep Report) (done *Reported, err error
 	s := &stepper{Run: r, action: &Action{Step: rep.Step, Resource: p.Action.Record.Resource}, reg: registeredOf(&p.Action)}
 	ctx, span := s.partSpan(ctx, "report")
 	defer func() { span.reported(&rep, err) }()
+	_, elsewhere := askedBy(p.Ext)
 	switch {
-	case reported:
+	case reported && elsewhere:
 		return s.reportAgain(ctx, &p, &rep, &known)
 	case rep.Attempt <= p.Attempts:
 		return nil, &ReportedError{rep.Step, rep.Attempt, p.Action.Last, p.Action.Status}
@@ -90,7 +95,7 @@ func (r *Run) Report(ctx context.Context, rep Report) (done *Reported, err error
 	case checkpoint.Return, checkpoint.Await:
 		return nil, &ReportedError{rep.Step, rep.Attempt, p.Action.Last, p.Action.Status}
 	}
-	if _, elsewhere := askedBy(p.Ext); !elsewhere {
+	if !elsewhere {
 		return nil, &InvalidError{rep.Step, "outcome", errRunsHere}
 	}
 	if p.Next == checkpoint.Settle && !p.Action.Last.IsZero() {
@@ -125,6 +130,13 @@ func (rep *Report) check() error {
 	default:
 		return invalid("status", "want success, failure, accepted, unknown or not_run, found %q", rep.Status)
 	}
+	switch rep.Source {
+	case "":
+		rep.Source = evidence.SourceReported
+	case evidence.SourceReported, evidence.SourceRuntime:
+	default:
+		return invalid("source", "want reported, or runtime of a gateway, found %q", rep.Source)
+	}
 	if err := evidence.CheckIdentifier(rep.Step); err != nil {
 		return invalid("name", "%w", err)
 	}
@@ -155,7 +167,7 @@ func (s *stepper) report(ctx context.Context, p *checkpoint.Plan, rep *Report) (
 	b := p.Action.Record
 	body := &evidence.Execution{
 		Authorization: p.Action.Authorization, Action: b.Action, Resource: b.Resource, Tool: b.Tool, Input: b.Input,
-		Attempt: int64(p.Action.Attempts) + 1, Status: rep.Status, Class: rep.Class, Source: evidence.SourceReported,
+		Attempt: int64(p.Action.Attempts) + 1, Status: rep.Status, Class: rep.Class, Source: rep.Source,
 		TookMS: rep.TookMS, Cost: rep.Cost,
 	}
 	var payloads []evidence.Payload
@@ -230,7 +242,11 @@ func (s *stepper) reportAgain(ctx context.Context, p *checkpoint.Plan, rep *Repo
 		finding.Output = &Output{Media: rep.Media, Data: rep.Output}
 	}
 	s.reg.spec.Refs = rep.Refs
-	if err := s.settled(ctx, p, evidence.ByReport, finding, evidence.ID{}); err != nil {
+	by := evidence.ByReport
+	if rep.Source == evidence.SourceRuntime {
+		by = evidence.ByProbe
+	}
+	if err := s.settled(ctx, p, by, finding, evidence.ID{}); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -245,10 +261,13 @@ func (s *stepper) stands(ctx context.Context, p *checkpoint.Plan, rep *Report, k
 	b := known.Execution
 	out := &Reported{
 		Step: rep.Step, Attempt: rep.Attempt, Authorization: b.Authorization, Execution: known.ID, Settlement: known.Settlement,
-		Status: b.Status, Class: b.Class, Replayed: replayed,
+		Status: b.Status, Class: b.Class, Source: b.Source, Replayed: replayed,
 	}
 	if known.Settled != nil {
-		out.Status, out.Class = known.Settled.Finding, ""
+		out.Status, out.Class, out.Source = known.Settled.Finding, "", evidence.SourceReported
+		if known.Settled.By == evidence.ByProbe {
+			out.Source = evidence.SourceRuntime
+		}
 		return out, nil
 	}
 	if b.Status != evidence.StatusUnknown {
@@ -265,7 +284,7 @@ func (s *stepper) stands(ctx context.Context, p *checkpoint.Plan, rep *Report, k
 // sameReport compares a report with the execution that stands.
 func (s *stepper) sameReport(ctx context.Context, rep *Report, b *evidence.Execution) (bool, error) {
 	took := rep.TookMS == b.TookMS || rep.TookMS != nil && b.TookMS != nil && *rep.TookMS == *b.TookMS
-	if rep.Status != b.Status || rep.Class != b.Class || !took || !maps.Equal(rep.Cost, b.Cost) {
+	if rep.Status != b.Status || rep.Source != b.Source || rep.Class != b.Class || !took || !maps.Equal(rep.Cost, b.Cost) {
 		return false, nil
 	}
 	var text []byte

@@ -10,6 +10,7 @@ import (
 	"ledgerd/audit"
 	"ledgerd/audit/audittest"
 	"ledgerd/evidence"
+	"ledgerd/internal/raced"
 )
 
 // Customers, and what a look at them shows.
@@ -105,6 +106,7 @@ const (
 // TestClauses: each clause of the standing contract finds what breaks the sentence
 // of the policy beside it in README.md, and lets pass what keeps it.
 func TestClauses(t *testing.T) {
+	raced.Skip(t)
 	contract := standingContract(t)
 	same := leg("JFK", "ORD", 1) + `,` + leg("ORD", "SEA", 2) + `,` + leg("SEA", "JFK", 3)
 	direct := leg("JFK", "SEA", 5) + `,` + leg("SEA", "JFK", 6)
@@ -184,6 +186,7 @@ func TestClauses(t *testing.T) {
 // is what the policy reckons with. In a run of many actions, those that break a
 // clause are the ones that nothing accounts for.
 func TestCounts(t *testing.T) {
+	raced.Skip(t)
 	contract := standingContract(t)
 	list := func(n int, one string) string { return "[" + strings.Join(slices.Repeat([]string{one}, n), ",") + "]" }
 	person := `{"first_name":"Mia"}`

@@ -154,6 +154,31 @@ func (h *Host) State(ctx context.Context, key string, may func(agent string) boo
 	return stateOf(run), nil
 }
 
+// ErrNoStep: nothing was asked under the name.
+var ErrNoStep = errors.New("nothing was asked under this name")
+
+// Step says what is recorded of a step, or fails with ErrNoStep. Nothing is driven.
+func (h *Host) Step(ctx context.Context, by, key, step string) (*api.Step, error) {
+	if err := CheckKey(key); err != nil {
+		return nil, err
+	}
+	if err := CheckName("step", step); err != nil {
+		return nil, err
+	}
+	agent, err := h.agentOf(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if !h.acts(by, agent) {
+		return nil, ErrOtherAgent
+	}
+	run, err := h.cfg.Runtime.Look(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return h.recorded(ctx, run, step)
+}
+
 // Acts reports whether an actor may act as an agent.
 func (h *Host) Acts(by, agent string) bool { return h.acts(by, agent) }
 
@@ -173,7 +198,7 @@ func (h *Host) Ask(ctx context.Context, by, key, step string, a api.AskStep, wai
 	}
 	q := runtime.Ask{
 		Step: step, Tool: cmp.Or(a.Tool, a.Action), Action: a.Action, Resource: a.Resource, Input: input, By: a.Asker,
-		Description: a.Description, Schema: schema, Params: a.Params, Estimate: a.Estimate, Idempotent: a.Idempotent,
+		Description: a.Description, Schema: schema, Params: a.Params, Estimate: a.Estimate, Idempotent: a.Idempotent, Observe: a.Observe,
 	}
 	if q.Tool == "" {
 		return nil, invalid("action", "want an action, or a registered tool, found neither")
@@ -229,7 +254,7 @@ func (h *Host) Report(ctx context.Context, by, key, step string, r api.ReportSte
 		return nil, err
 	}
 	rep := runtime.Report{
-		Step: step, Attempt: r.Attempt, Status: r.Status, Class: r.Class, Error: r.Error, Refs: r.Refs, Cost: r.Cost, TookMS: r.TookMS,
+		Step: step, Attempt: r.Attempt, Status: r.Status, Class: r.Class, Error: r.Error, Refs: r.Refs, Cost: r.Cost, TookMS: r.TookMS, Source: r.Source,
 	}
 	var err error
 	switch {
@@ -252,7 +277,7 @@ func (h *Host) Report(ctx context.Context, by, key, step string, r api.ReportSte
 		}
 		answer = &api.Outcome{
 			Run: run.ID(), Step: step, Attempt: stands.Attempt, Authorization: stands.Authorization, Execution: stands.Execution,
-			Settlement: present(stands.Settlement), Status: stands.Status, Class: stands.Class, Source: evidence.SourceReported,
+			Settlement: present(stands.Settlement), Status: stands.Status, Class: stands.Class, Source: stands.Source,
 			Escalation: present(stands.Escalation),
 		}
 		return nil

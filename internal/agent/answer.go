@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"mime"
 	"strings"
 	"time"
@@ -70,7 +71,7 @@ func summaryOf(name string, p *checkpoint.Plan) api.StepSummary {
 	case checkpoint.Return:
 		one.State = api.StepSucceeded
 	case checkpoint.Refused:
-		one.State = api.StepDenied
+		one.State, one.Refusal = api.StepDenied, present(p.Approval)
 	case checkpoint.Ask, checkpoint.Use:
 		one.State = api.StepWaiting
 	case checkpoint.Attempt:
@@ -94,15 +95,7 @@ func (h *Host) stepOf(ctx context.Context, run *runtime.Run, step string, g *run
 	if p.Next == checkpoint.Begin {
 		return nil, err // nothing is recorded of it
 	}
-	b := p.Action.Record
-	a := &api.Step{
-		Run: run.ID(), Step: step, Effect: b.Effect, Mode: b.Mode, Action: b.Action, Tool: b.Tool, Resource: b.Resource,
-		Authorization: p.Action.Authorization, Policies: b.Policies, IdempotencyKey: string(run.ID()) + "/" + b.IdempotencyKey,
-		Attempt: p.Attempts, RunsHere: h.cfg.Runtime.Has(b.Tool),
-	}
-	if a.Policies == nil {
-		a.Policies = []string{}
-	}
+	a := h.permission(run, step, &p)
 	if g != nil && g.Result != nil {
 		res = g.Result
 	}
@@ -122,8 +115,10 @@ func (h *Host) stepOf(ctx context.Context, run *runtime.Run, step string, g *run
 		a.State, a.Doubt, a.Escalation, a.Attempt = api.StepInDoubt, present(doubt.Doubt), present(doubt.Escalation), openAttempt(&p)
 		if doubt.Err != nil {
 			a.Errors = []string{doubt.Err.Error()}
+			return a, nil
 		}
-		return a, nil
+		a.Errors, err = h.errorsOf(ctx, &p)
+		return a, err
 	}
 	if failed, ok := errors.AsType[*runtime.Failed](err); ok {
 		a.State, a.Class, a.Escalation = api.StepFailed, failed.Class, present(failed.Escalation)
@@ -142,6 +137,57 @@ func (h *Host) stepOf(ctx context.Context, run *runtime.Run, step string, g *run
 		return a, nil
 	}
 	a.State = api.StepSucceeded
+	return a, h.outcome(ctx, a, &p, res)
+}
+
+// permission is what an answer says of a step's permission check.
+func (h *Host) permission(run *runtime.Run, step string, p *checkpoint.Plan) *api.Step {
+	b := p.Action.Record
+	a := &api.Step{
+		Run: run.ID(), Step: step, Effect: b.Effect, Mode: b.Mode, Action: b.Action, Tool: b.Tool, Resource: b.Resource,
+		Authorization: p.Action.Authorization, Policies: b.Policies, IdempotencyKey: string(run.ID()) + "/" + b.IdempotencyKey,
+		Attempt: p.Attempts, RunsHere: h.cfg.Runtime.Has(b.Tool),
+	}
+	if a.Policies == nil {
+		a.Policies = []string{}
+	}
+	return a
+}
+
+// recorded answers about a step from its records alone.
+func (h *Host) recorded(ctx context.Context, run *runtime.Run, step string) (a *api.Step, err error) {
+	var p checkpoint.Plan
+	run.View(func(s *checkpoint.State) { p = s.Plan(step, evidence.TimeOf(time.Now())) })
+	if p.Next == checkpoint.Begin {
+		return nil, fmt.Errorf("step %q: %w", step, ErrNoStep)
+	}
+	a = h.permission(run, step, &p)
+	one := summaryOf(step, &p)
+	a.State, a.Refusal = one.State, one.Refusal
+	switch a.State {
+	case api.StepWaiting:
+		a.Team = p.Action.Record.Team
+	case api.StepInDoubt:
+		a.Doubt, a.Attempt = present(p.Doubt), openAttempt(&p)
+		if a.Errors, err = h.errorsOf(ctx, &p); err != nil {
+			return nil, err
+		}
+	case api.StepFailed, api.StepDenied:
+		if a.Errors, err = h.errorsOf(ctx, &p); err != nil {
+			return nil, err
+		}
+	}
+	var res *runtime.Result
+	if c := p.Action.Output; c != nil {
+		out, err := h.payload(ctx, c.Commit)
+		switch {
+		case errors.Is(err, ledger.ErrErased) || errors.Is(err, ledger.ErrNoPayload):
+		case err != nil:
+			return nil, err
+		default:
+			res = &runtime.Result{Media: out.Media, Output: out.Data}
+		}
+	}
 	return a, h.outcome(ctx, a, &p, res)
 }
 
@@ -192,7 +238,7 @@ func verdictOf(claim evidence.ID, v *runtime.Verdict) *api.Verdict {
 	if why == nil {
 		why = []string{}
 	}
-	return &api.Verdict{Claim: claim, ID: v.ID, Result: v.Result, Holds: v.Err() == nil, Why: why, Notes: v.Notes(), Document: v.Document}
+	return &api.Verdict{Claim: claim, ID: v.ID, Result: v.Result, Holds: v.Err() == nil, Why: why, Unmet: v.Unmet(), Notes: v.Notes(), Document: v.Document}
 }
 
 func isJSON(media string) bool {

@@ -236,6 +236,13 @@ func (h *Host) acquire(ctx context.Context, key string, open opener) (*live, err
 		h.live[key] = l
 		h.mu.Unlock()
 		l.run, l.free, l.err = open(ctx)
+		if l.err != nil {
+			// Whoever waits for it tries anew: as long as it stood here, they would find
+			// it again, and each other, for ever.
+			h.mu.Lock()
+			delete(h.live, key)
+			h.mu.Unlock()
+		}
 		close(l.ready)
 		if l.err != nil {
 			h.release(key, l)
@@ -255,11 +262,7 @@ func (h *Host) release(key string, l *live) {
 	defer h.mu.Unlock()
 	l.users--
 	l.last = time.Now()
-	if l.users == 0 && lost && l.gone == nil {
-		if l.run == nil {
-			delete(h.live, key)
-			return
-		}
+	if l.users == 0 && lost && l.gone == nil && l.run != nil {
 		h.putAway(key, l)
 	}
 }

@@ -95,6 +95,7 @@ type StepSummary struct {
 	Resource      string       `json:"resource,omitempty"`
 	Authorization evidence.ID  `json:"authorization"`
 	Execution     *evidence.ID `json:"execution,omitempty"`
+	Refusal       *evidence.ID `json:"refusal,omitempty" doc:"State denied: the human's answer, where it was one"`
 	Attempts      int          `json:"attempts"`
 }
 
@@ -112,6 +113,7 @@ type AskStep struct {
 	Params      []string         `json:"params,omitempty"      doc:"Likewise: members of the input that stand in the record in the clear"`
 	Estimate    evidence.Amounts `json:"estimate,omitempty"    doc:"Likewise: what an attempt may cost at most"`
 	Idempotent  bool             `json:"idempotent,omitempty"  doc:"Likewise: a second call under the same idempotency key does nothing again"`
+	Observe     bool             `json:"observe,omitempty"     doc:"Likewise, with the right gateway: what policies deny, or have a human asked, is recorded with mode observe, and allowed"`
 }
 
 // RunStep has the daemon do a step with a registered tool.
@@ -179,6 +181,7 @@ type ReportStep struct {
 	Refs         []string         `json:"refs,omitempty"          doc:"Members of the output that stand in the record in the clear"`
 	Cost         evidence.Amounts `json:"cost,omitempty"          doc:"What it did cost"`
 	TookMS       *int64           `json:"took_ms,omitempty"       doc:"How long it took"`
+	Source       evidence.Source  `json:"source,omitempty"        doc:"reported; or runtime, with the right gateway, of who made the call itself" enum:"reported,runtime"`
 }
 
 // Outcome answers a report: what stands.
@@ -269,6 +272,7 @@ type Verdict struct {
 	Result   evidence.Result `json:"result"             doc:"supported, contradicted, unsupported, in_doubt, undisclosed or no_contract"`
 	Holds    bool            `json:"holds"              doc:"Whether the claim may leave as a completion: supported; or no_contract, unless the daemon needs a contract"`
 	Why      []string        `json:"why"                doc:"What speaks against it, in words"`
+	Unmet    []string        `json:"unmet,omitempty"    doc:"Which items of the contract are not met, and why, in words: their place in it, what they are about"`
 	Notes    []string        `json:"notes,omitempty"    doc:"What has to be shown with it, in words: that a statement asserts nothing or cites nothing, that the run has no contract"`
 	Document json.RawMessage `json:"document,omitempty" doc:"The verdict as canonical JSON (RFC 8785)"`
 }

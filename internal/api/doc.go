@@ -24,6 +24,7 @@ const (
 	PathPayload     = "/v1/payloads/{commit}"
 	PathBundles     = "/v1/bundles"
 	PathEvents      = "/v1/events"
+	PathTraces      = "/v1/traces" // the path that OTLP has
 	PathTrust       = "/v1/trust"
 	PathRegistry    = "/v1/registry"
 	PathTokens      = "/v1/tokens"
@@ -47,6 +48,7 @@ const (
 	// MediaJSONLines is one JSON object a line.
 	MediaJSONLines = "application/jsonl"
 	MediaJSON      = "application/json"
+	MediaProtobuf  = "application/x-protobuf"   // as OTLP calls it
 	MediaProblem   = "application/problem+json" // RFC 9457
 	MediaEvents    = "text/event-stream"
 	// MediaBundle is a bundle: one JSON object a line, docs/bundle-format.md.

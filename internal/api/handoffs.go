@@ -36,6 +36,7 @@ type Received struct {
 	Offer    evidence.ID  `json:"offer"`
 	State    string       `json:"state"              doc:"received: it is known here, and waits or was answered. recorded: the acceptance is on record" enum:"received,recorded"`
 	Recorded *evidence.ID `json:"recorded,omitempty" doc:"State recorded: the giver's record of the acceptance"`
+	Head     uint64       `json:"head,omitempty"     doc:"Of an offer that waits, the size of the giver's tree head in the bundle that is kept"`
 }
 
 // The states of what was received.

@@ -141,12 +141,13 @@ const (
 	RightPayloads   Right = "payloads"   // read payloads
 	RightApprove    Right = "approve"    // submit approvals
 	RightAct        Right = "act"        // open and drive runs as the token's agent
+	RightGateway    Right = "gateway"    // say of calls that it made them itself, as part of the runtime
 	RightAdminister Right = "administer" // registry, tokens, erasure, backup, check
 )
 
 // Rights returns every right.
 func Rights() []Right {
-	return []Right{RightRecord, RightRead, RightPayloads, RightApprove, RightAct, RightAdminister}
+	return []Right{RightRecord, RightRead, RightPayloads, RightApprove, RightAct, RightGateway, RightAdminister}
 }
 
 // Token is a token without its secret.

@@ -207,6 +207,9 @@ func (l *Ledger) Peers() (*exchange.Peers, error) {
 // HandoffsPath is the directory of offers that wait, and of what has arrived.
 func (d *Dir) HandoffsPath() string { return filepath.Join(d.Path, "handoffs") }
 
+// SpansPath is the directory of spans that are not written as runs yet.
+func (d *Dir) SpansPath() string { return filepath.Join(d.Path, "spans") }
+
 // AdminTokenPath is the file with the first token's secret.
 func (d *Dir) AdminTokenPath() string { return filepath.Join(d.Path, adminFile) }
 

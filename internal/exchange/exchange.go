@@ -61,6 +61,10 @@ type Exchange struct {
 	out   map[evidence.ID]*parcel // what has not arrived; guarded by mu, as what follows
 	busy  map[string]bool         // peers that something is being sent to
 	heads map[string][]byte       // the tree head of this log that a peer knows
+	// arrived are the offers that lie in peers' inboxes; answers counts what a peer is known
+	// to have accepted.
+	arrived map[evidence.ID]*arrival
+	answers map[string]int
 }
 
 // New returns the exchange of a ledger, once what has to go out is known; Start
@@ -69,6 +73,7 @@ func New(ctx context.Context, cfg Config) (*Exchange, error) {
 	x := &Exchange{
 		cfg: cfg, origin: cfg.Ledger.Origin(), quotas: cfg.Quotas.withDefaults(), log: cfg.Logger, now: cfg.Clock, sender: NewSender(cfg.TLS),
 		poke: make(chan struct{}, 1), out: make(map[evidence.ID]*parcel), busy: make(map[string]bool), heads: make(map[string][]byte),
+		arrived: make(map[evidence.ID]*arrival), answers: make(map[string]int),
 	}
 	if x.log == nil {
 		x.log = slog.Default()

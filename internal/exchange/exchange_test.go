@@ -122,11 +122,10 @@ func (s *side) offers(key string, to *side) evidence.ID {
 // until waits for something to come true.
 func (s *side) until(what string, is func() bool) {
 	s.t.Helper()
-	for range 1000 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if is() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	s.t.Fatalf("it never came true: %s", what)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,12 @@ type parcel struct {
 	sending bool
 	reason  string // of what the last try came to
 	detail  string
+
+	// Of an offer that is being sent: the heads in its bundle, the size of the one in the
+	// bundle that the receiver keeps, and what it had accepted before.
+	sent    *arrival
+	kept    uint64
+	answers int
 }
 
 const (
@@ -44,10 +51,18 @@ func (x *Exchange) told(found []evidence.Placed) {
 		p := &found[i]
 		switch b := p.Record.Body.(type) {
 		case *evidence.HandoffOffered:
+			if n, _ := x.journal.of(p.ID); n.State == api.DeliveryDelivered {
+				x.mu.Lock()
+				x.arrived[p.ID] = &arrival{to: b.To.Origin, expires: b.Expires}
+				x.mu.Unlock()
+			}
 			x.pack(&parcel{id: p.ID, offer: true, to: b.To.Origin, expires: b.Expires})
 		case *evidence.HandoffAccepted:
 			x.inbox.drop(b.Offer)
 			x.unpack(b.Offer)
+			if !b.Acceptance.IsZero() || b.Origin == x.origin {
+				x.taken(b.Offer, b.Origin)
+			}
 			if b.Acceptance.IsZero() && b.Origin != x.origin {
 				x.pack(&parcel{id: p.ID, to: b.Origin})
 			}
@@ -191,6 +206,7 @@ func (x *Exchange) dispatch() time.Duration {
 			continue
 		case p.offer && p.expires < evidence.TimeOf(now):
 			delete(x.out, id)
+			delete(x.arrived, id)
 			continue
 		case p.to != x.origin && x.cfg.Peers.Peer(p.to) == nil: // by hand
 			continue
@@ -224,7 +240,7 @@ func (x *Exchange) settled(p *parcel, err error) {
 		}
 	}
 	last := err == nil || final(err)
-	if last {
+	if before, _ := x.journal.of(p.id); last && before.State != n.State {
 		if failed := x.journal.write(n); failed != nil {
 			x.log.Error("handoffs", "error", failed)
 			last = false // it is sent again, until that can be noted
@@ -235,12 +251,20 @@ func (x *Exchange) settled(p *parcel, err error) {
 		level, what = x.log.Warn, "a handoff was not delivered"
 	}
 	level(what, "record", p.id, "to", p.to, "last", last, "try", p.tries, "reason", n.Reason)
+	answered := x.book.answered(p.id)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.busy, p.to)
 	p.sending = false
+	if last && err == nil && p.offer && x.arrives(p, answered) {
+		p.next = time.Time{}
+		return
+	}
 	if last {
 		delete(x.out, p.id)
+		if err != nil {
+			delete(x.arrived, p.id)
+		}
 		return
 	}
 	p.reason, p.detail = n.Reason, n.Detail
@@ -259,13 +283,14 @@ func (x *Exchange) delay(tries int, err error) time.Duration {
 	return d
 }
 
-// final reports whether trying again cannot go better.
+// final reports whether trying again cannot go better. A peer that says which tree head
+// it knows takes another bundle.
 func final(err error) bool {
 	if handoff.AsRefused(err) != nil {
 		return true
 	}
 	p := problemIn(err)
-	return p != nil && !p.Undecidable &&
+	return p != nil && !p.Undecidable && p.Known == "" &&
 		(strings.HasPrefix(p.Reason, api.ReasonHandoff) || p.Status == http.StatusBadRequest || p.Status == http.StatusRequestEntityTooLarge)
 }
 
@@ -274,14 +299,14 @@ func (x *Exchange) deliver(ctx context.Context, p *parcel) error {
 	x.mu.Lock()
 	known := x.heads[p.to]
 	x.mu.Unlock()
-	_, err := x.send(ctx, p, known)
+	err := x.send(ctx, p, known)
 	// The receiver knows a tree head of this log which the bundle has to hold.
 	problem := problemIn(err)
 	if problem == nil || problem.Known == "" || problem.Known == string(known) {
 		return err
 	}
 	known = []byte(problem.Known)
-	if _, err = x.send(ctx, p, known); err == nil {
+	if err = x.send(ctx, p, known); err == nil {
 		x.mu.Lock()
 		x.heads[p.to] = known
 		x.mu.Unlock()
@@ -289,33 +314,51 @@ func (x *Exchange) deliver(ctx context.Context, p *parcel) error {
 	return err
 }
 
-func (x *Exchange) send(ctx context.Context, p *parcel, known []byte) (*api.Received, error) {
+func (x *Exchange) send(ctx context.Context, p *parcel, known []byte) error {
 	o := ledger.ExportOptions{Record: p.id}
+	var answers int
 	if p.offer {
 		o = ledger.ExportOptions{Offer: p.id}
+		o.Heads, answers = x.waitingHeads(p.to)
 	}
-	if known != nil {
-		o.Heads = [][]byte{known}
+	if known != nil && !slices.ContainsFunc(o.Heads, func(h []byte) bool { return bytes.Equal(h, known) }) {
+		o.Heads = append(o.Heads, known)
 	}
+	got, sent, err := x.sendBundle(ctx, p, o)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	p.sent, p.kept, p.answers = sent, got.Head, answers
+	return nil
+}
+
+func (x *Exchange) sendBundle(ctx context.Context, p *parcel, o ledger.ExportOptions) (got *api.Received, sent *arrival, err error) {
 	var b bytes.Buffer
 	switch err := x.cfg.Ledger.Export(ctx, &atMost{&b, handoff.MaxBundle}, o); {
 	case errors.Is(err, errTooLarge):
-		return nil, &handoff.Refused{Reason: handoff.Large, Expected: fmt.Sprintf("a bundle of at most %d bytes", handoff.MaxBundle), Found: "a larger one"}
+		return nil, nil, &handoff.Refused{Reason: handoff.Large, Expected: fmt.Sprintf("a bundle of at most %d bytes", handoff.MaxBundle), Found: "a larger one"}
 	case errors.Is(err, ledger.ErrOtherHead):
 		// What the peer says it knows is no head of this log, or one of another
 		// history: nothing that is sent again makes it so.
-		return nil, &handoff.Refused{Reason: handoff.HeadOther, Expected: "the peer to know a tree head of this log", Found: err.Error()}
+		return nil, nil, &handoff.Refused{Reason: handoff.HeadOther, Expected: "the peer to know a tree head of this log", Found: err.Error()}
 	case err != nil:
-		return nil, err
+		return nil, nil, err
+	}
+	if sent, err = headsOf(b.Bytes()); err != nil {
+		return nil, nil, err
 	}
 	if p.to == x.origin {
-		return x.here(ctx, b.Bytes())
+		got, err = x.here(ctx, b.Bytes())
+		return got, sent, err
 	}
 	peer := x.cfg.Peers.Peer(p.to)
 	if peer == nil {
-		return nil, fmt.Errorf("%s: %w", p.to, ErrNoPeer)
+		return nil, nil, fmt.Errorf("%s: %w", p.to, ErrNoPeer)
 	}
-	return x.sender.Send(ctx, peer.URL, b.Bytes())
+	got, err = x.sender.Send(ctx, peer.URL, b.Bytes())
+	return got, sent, err
 }
 
 // here takes an offer to an agent of this ledger itself.
@@ -323,7 +366,7 @@ func (x *Exchange) here(ctx context.Context, b []byte) (*api.Received, error) {
 	got, err := x.takeOffer(ctx, x.origin, b)
 	if r := handoff.AsRefused(err); r != nil {
 		p := Refusal(r)
-		if r.Reason == handoff.HeadOther && r.Undecidable {
+		if r.Stale() {
 			if k, err := x.Party("").Known(ctx, x.origin); err == nil && k != nil {
 				p.Known = string(k.Note)
 			}

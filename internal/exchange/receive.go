@@ -64,7 +64,7 @@ func (x *Exchange) receive(ctx context.Context, body io.Reader) (got *api.Receiv
 	if got, err := x.known(ctx, &in.header.About); got != nil || err != nil {
 		return got, false, err
 	}
-	if err := x.room(in.peer.Origin, in.header.About.Kind); err != nil {
+	if err := x.room(in.peer.Origin, &in.header.About); err != nil {
 		return nil, false, err
 	}
 	if err := in.rest(body); err != nil {
@@ -90,7 +90,7 @@ func (x *Exchange) receive(ctx context.Context, body io.Reader) (got *api.Receiv
 		return got, is, err
 	}
 	// A giver cannot know which tree head is known here: it is told, and comes again.
-	missing := r.Reason == handoff.HeadOther && r.Undecidable
+	missing := r.Stale()
 	p := Refusal(r)
 	if missing {
 		if k, err := x.Party("").Known(ctx, r.Origin); err == nil && k != nil {
@@ -195,18 +195,25 @@ func (x *Exchange) known(ctx context.Context, about *bundle.About) (*api.Receive
 	if err != nil {
 		return nil, err
 	}
-	if accepted || x.inbox.has(about.Record) || x.book.dismissed(about.Record) != "" {
+	switch {
+	case accepted || x.book.dismissed(about.Record) != "":
 		return &api.Received{Offer: about.Record, State: api.StateReceived}, nil
+	case x.inbox.has(about.Record):
+		got, err := x.waits(ctx, about.Record)
+		if errors.Is(err, ErrNoOffer) { // it was taken since
+			return &api.Received{Offer: about.Record, State: api.StateReceived}, nil
+		}
+		return got, err
 	}
 	return nil, nil
 }
 
 // room holds a peer to its quotas.
-func (x *Exchange) room(origin string, kind bundle.AboutKind) error {
+func (x *Exchange) room(origin string, about *bundle.About) error {
 	if ok, wait := x.bytes.left(origin, x.now()); !ok {
 		return tooMany(wait, "%d bytes of bundles of %s a day are taken, and were", x.quotas.Bytes, origin)
 	}
-	if kind != bundle.AboutOffer {
+	if about.Kind != bundle.AboutOffer || x.inbox.has(about.Record) { // it takes the place of one
 		return nil
 	}
 	if n, size := x.inbox.held(origin, evidence.TimeOf(x.now())); n >= x.quotas.Waiting || size >= x.quotas.Bytes {
@@ -227,6 +234,9 @@ func (x *Exchange) takeOffer(ctx context.Context, origin string, b []byte) (*api
 	}
 	v, err := handoff.Verify(b, handoff.Options{Trust: x.cfg.Peers.Trust(), To: x.receiver(unverified.To), Now: x.now(), Known: known})
 	if r := handoff.AsRefused(err); r != nil {
+		if r.Stale() {
+			return nil, err
+		}
 		return nil, errors.Join(err, x.reject(ctx, unverified.To.Actor, r))
 	}
 	if err != nil {
@@ -242,7 +252,11 @@ func (x *Exchange) takeOffer(ctx context.Context, origin string, b []byte) (*api
 		x.inbox.drop(v.ID())
 	}
 	x.log.Info("an offer waits", "offer", v.ID(), "giver", v.Giver(), "origin", v.Origin(), "to", v.Offer().To.Actor)
-	return &api.Received{Offer: v.ID(), State: api.StateReceived}, nil
+	got := &api.Received{Offer: v.ID(), State: api.StateReceived}
+	if a, err := headsOf(b); err == nil {
+		got.Head = a.size
+	}
+	return got, nil
 }
 
 func (x *Exchange) keep(v *handoff.Verified, b []byte) error {

@@ -27,7 +27,7 @@ type builder struct {
 }
 
 func (b *builder) outcome() Outcome {
-	return Outcome{ID: b.t.ID, Run: b.run, Verdict: b.verdict, Records: len(b.placed), Appended: b.appended}
+	return Outcome{ID: b.t.ID, Run: b.run, Verdict: b.verdict, Records: len(b.placed), Appended: b.appended, Kept: b.t.Kept}
 }
 
 // replay follows what an earlier import wrote and requires it to be what the

@@ -1,10 +1,14 @@
 // Package importer turns the transcripts of agents into runs of the ledger:
-// one JSON object a line, each the conversation of one run in the OpenAI chat
-// format with the run's name, agent, intent and contract beside it.
-// docs/import.md describes the form; [Reader] reads it, [Importer] writes the
-// records.
+// OpenAI's chat format with the run's name, agent and intent beside it, items of
+// its Responses API, messages of Anthropic's, sessions of Claude Code, and traces by
+// the conventions of OpenTelemetry for generative AI. docs/import.md describes them;
+// [Open] reads them, [Importer] writes the records.
 //
-// A line such as
+// Each format has a reader that makes [Transcript] values, and one planner lays
+// these out as records. What a format has and a transcript has not is kept as
+// payloads, and counted.
+//
+// A line of the chat format such as
 //
 //	{"id":"ticket-7","actor":"support-agent","intent":"Refund order 7",
 //	 "contract":{"expects":[{"action":"refund","input":{"order":7}}],"only":["refund"]},

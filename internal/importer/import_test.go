@@ -16,6 +16,7 @@ import (
 	"ledgerd/evidence"
 	"ledgerd/internal/bench"
 	"ledgerd/internal/importer"
+	"ledgerd/internal/raced"
 )
 
 // newImporter makes a ledger and an importer into it, through wrap where it is
@@ -66,6 +67,7 @@ func samples(t testing.TB) []byte {
 }
 
 func TestAirline(t *testing.T) {
+	raced.Skip(t)
 	file := airlineFile(t, "runs.jsonl")
 	met := airlineRule(t, file)
 	im, s := newImporter(t, nil)

@@ -50,8 +50,9 @@ type Outcome struct {
 	ID       string          `json:"id"`
 	Run      evidence.RunID  `json:"run"`
 	Verdict  evidence.Result `json:"verdict"`
-	Records  int             `json:"records"`  // on the run's line
-	Appended int             `json:"appended"` // of them, by this import: 0 when it was there before
+	Records  int             `json:"records"`        // on the run's line
+	Appended int             `json:"appended"`       // of them, by this import: 0 when it was there before
+	Kept     map[string]int  `json:"kept,omitempty"` // by kind, what was kept as payloads that nothing reads
 }
 
 // ChangedError says that a run was imported before from another transcript of
@@ -69,11 +70,17 @@ func (e *ChangedError) Error() string {
 		"What is recorded stays; to import this one too, give it another id", e.ID, e.Run, e.Index, e.Kind, e.Found)
 }
 
+// Transcripts are read one after the other.
+type Transcripts interface {
+	// Next returns the next transcript, and io.EOF after the last.
+	Next() (*Transcript, error)
+}
+
 // ImportAll imports everything that r yields, in order, and calls each with the
 // outcome of every run. It stops at the first line that is wrong, with a
 // *LineError; what came before that line is in the ledger, and a second import
 // of the same input goes on after it.
-func (im *Importer) ImportAll(ctx context.Context, r *Reader, each func(Outcome) error) error {
+func (im *Importer) ImportAll(ctx context.Context, r Transcripts, each func(Outcome) error) error {
 	for {
 		t, err := r.Next()
 		if errors.Is(err, io.EOF) {

@@ -13,22 +13,40 @@ import (
 
 // Message is one message of a conversation.
 type Message struct {
-	Role    string // system, developer, user, assistant or tool
+	Role    string // system, developer, user, assistant or tool; the other formats have more: see conversation
 	At      evidence.Time
 	Content *part  // nil: an assistant message that only calls tools
 	Calls   []Call // role assistant
 	CallID  string // role tool: the call that it answers
 	Denied  string // role tool: the policy that denied the call, which then never ran
-	raw     jsontext.Value
+	Model   string // role assistant: the model, where it is not the transcript's
+	Thread  string // which conversation of the run; "" is the one that its user sees
+	TookMS  *int64 // role tool: how long the call took
+
+	status evidence.Status // role tool: what came of the call; "": the rule of the chat format says
+	more   bool            // role assistant: it holds more than Content and Calls say
+	kept   bool            // it is kept, and no model saw it as far as is known
+	raw    jsontext.Value
 }
+
+// Roles that no message of a file has: readers give them.
+const (
+	// roleAction is calls that were seen and that no message asked for.
+	roleAction = "(action)"
+)
 
 // Call is one call of a tool that an assistant message asks for.
 type Call struct {
 	ID     string
 	Tool   string
 	Input  part
+	Seen   bool     // it stands in a trace as something that was done, and not only in what was said
 	Answer *Message // nil: the transcript has no result of it
 }
+
+// whole reports whether the words of an assistant message are all of it: of one
+// that calls tools, or holds more than words, the record has the whole message.
+func (m *Message) whole() bool { return len(m.Calls) == 0 && !m.more }
 
 // part is something that goes into the vault.
 type part struct {
@@ -138,12 +156,17 @@ func (m *Message) parseTool(o object) error {
 	return o.identifier("denied", &m.Denied, false)
 }
 
-// failed is the rule of the format: a result that begins with "Error" is a call
-// that failed.
-func (m *Message) failed() bool {
+// outcome is what came of the call that m answers. The rule of the chat format
+// is that a result which begins with "Error" is a call that failed.
+func (m *Message) outcome() evidence.Status {
+	if m.status != "" {
+		return m.status
+	}
 	const mark = "Error"
-	d := m.Content.data
-	return m.Content.media == mediaText && len(d) >= len(mark) && string(d[:len(mark)]) == mark
+	if d := m.Content.data; m.Content.media == mediaText && len(d) >= len(mark) && string(d[:len(mark)]) == mark {
+		return evidence.StatusFailure
+	}
+	return evidence.StatusSuccess
 }
 
 func parseCall(raw jsontext.Value) (*Call, error) {

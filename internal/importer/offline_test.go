@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -179,7 +180,7 @@ func TestOverHTTP(t *testing.T) {
 	remote.Ledger, remote.Registry = r, r
 	got := importAll(t, remote, samples(t))
 	for i := range want {
-		if got[i] != want[i] {
+		if !reflect.DeepEqual(got[i], want[i]) {
 			t.Errorf("embedded %+v, over HTTP %+v", want[i], got[i])
 		}
 	}

@@ -44,31 +44,52 @@ type planner struct {
 	t       *Transcript
 	runtime string
 	drafts  []draft
-	fresh   []int         // context drafts since the last decision
-	calls   map[*Call]int // the authorization of each call
-	asked   *Message      // the assistant message whose calls are being answered
-	said    *part         // the last thing that the agent said
-	saidIn  int           // the decision that said it, -1 for none
+	fresh   map[string][]int    // of each thread, context drafts since its last decision
+	calls   map[*Call]int       // the authorization of each call
+	answers map[*Message]*Call  // the call that each answer is of
+	asked   map[string]*Message // of each thread, the message whose calls are being answered
+	said    *part               // the last thing that the agent said
+	saidIn  int                 // the decision that said it, -1 for none
 }
 
 // plan returns the drafts of t from run.opened to the claim: for every message
 // and every call its records, in the transcript's order.
 func plan(t *Transcript, runtime, operator string) []draft {
-	p := &planner{t: t, runtime: runtime, calls: make(map[*Call]int), saidIn: -1}
+	p := &planner{
+		t: t, runtime: runtime, saidIn: -1, fresh: make(map[string][]int), calls: make(map[*Call]int),
+		answers: make(map[*Message]*Call), asked: make(map[string]*Message),
+	}
+	for i := range t.Messages {
+		for j := range t.Messages[i].Calls {
+			if c := &t.Messages[i].Calls[j]; c.Answer != nil {
+				p.answers[c.Answer] = c
+			}
+		}
+	}
 	p.open(operator)
+	var threads []string
 	for i := range t.Messages {
 		m := &t.Messages[i]
 		switch m.Role {
 		case "assistant":
-			p.leaveUnanswered()
+			if p.asked[m.Thread] == nil { // its first: from now on there is one
+				threads = append(threads, m.Thread)
+			}
+			p.leaveUnanswered(m.Thread)
 			p.decide(m)
+		case roleAction:
+			for j := range m.Calls {
+				p.authorize(m, &m.Calls[j], -1)
+			}
 		case "tool":
 			p.answer(m)
 		default:
 			p.context(m.Role, m, -1)
 		}
 	}
-	p.leaveUnanswered()
+	for _, thread := range threads {
+		p.leaveUnanswered(thread)
+	}
 	p.claim()
 	return p.drafts
 }
@@ -87,7 +108,10 @@ func (p *planner) open(operator string) {
 	p.add(draft{evidence.KindRunOpened, t.At, parts, func(_ *line, own []evidence.Commitment) evidence.Body {
 		b := &evidence.RunOpened{
 			Principal: t.Principal, Subject: t.Subject, Task: t.Task, Intent: &own[0],
-			Runtime: runtime, Source: evidence.SourceImported, Imported: t.ID,
+			Runtime: runtime, Source: evidence.SourceObserved,
+		}
+		if !t.Observed {
+			b.Source, b.Imported = evidence.SourceImported, t.ID
 		}
 		if t.Contract != nil {
 			b.Contract = &evidence.ContractRef{Document: own[1], DeclaredBy: operator}
@@ -96,10 +120,10 @@ func (p *planner) open(operator string) {
 	}})
 }
 
-// context records a message that was laid before the model; about is the draft
+// context records a message that was laid before the model, or what was kept; about is the draft
 // that it came from, -1 where it did not come from the ledger.
 func (p *planner) context(name string, m *Message, about int) {
-	p.fresh = append(p.fresh, p.add(draft{
+	i := p.add(draft{
 		evidence.KindContext, m.At,
 		[]part{*m.Content},
 		func(l *line, own []evidence.Commitment) evidence.Body {
@@ -109,16 +133,24 @@ func (p *planner) context(name string, m *Message, about int) {
 			}
 			return &evidence.Context{Sources: []evidence.ContextSource{s}}
 		},
-	}))
+	})
+	if !m.kept {
+		p.fresh[m.Thread] = append(p.fresh[m.Thread], i)
+	}
 }
 
 // decide records what the model answered: the text, or the whole message where
 // it calls tools; then the authorization of each call.
 func (p *planner) decide(m *Message) {
-	model, fresh := p.t.Model, p.fresh[max(0, len(p.fresh)-maxContext):]
-	p.fresh = nil
-	choice := part{mediaJSON, m.raw}
-	if len(m.Calls) == 0 {
+	fresh := p.fresh[m.Thread]
+	fresh = fresh[max(0, len(fresh)-maxContext):]
+	delete(p.fresh, m.Thread)
+	model := m.Model
+	if model == "" {
+		model = p.t.Model
+	}
+	choice := jsonOrText(string(m.raw))
+	if m.whole() {
 		choice = *m.Content
 	}
 	decision := p.add(draft{evidence.KindDecision, m.At, []part{choice}, func(l *line, own []evidence.Commitment) evidence.Body {
@@ -128,81 +160,103 @@ func (p *planner) decide(m *Message) {
 		}
 		return b
 	}})
-	if m.Content != nil && len(m.Content.data) > 0 {
+	if m.Content != nil && len(m.Content.data) > 0 && m.Thread == "" {
 		p.said, p.saidIn = m.Content, decision
 	}
 	for i := range m.Calls {
 		p.authorize(m, &m.Calls[i], decision)
 	}
-	p.asked = m
+	p.asked[m.Thread] = m
 }
 
 // authorize records that a call was let through or denied. Nobody enforced
 // anything when a transcript is read, so what was let through was observed;
 // a denial is one that the transcript reports.
 func (p *planner) authorize(m *Message, c *Call, decision int) {
-	step := fmt.Sprintf("call-%d", len(p.calls)+1)
+	step, source := fmt.Sprintf("call-%d", len(p.calls)+1), p.source(c)
 	effect, mode, policies := evidence.Allow, evidence.Observe, []string(nil)
 	if c.Answer != nil && c.Answer.Denied != "" {
 		effect, mode, policies = evidence.Deny, evidence.Enforce, []string{c.Answer.Denied}
 	}
 	p.calls[c] = p.add(draft{evidence.KindAuthorization, m.At, []part{c.Input}, func(l *line, own []evidence.Commitment) evidence.Body {
-		return &evidence.Authorization{
-			Step: step, Action: c.Tool, Tool: c.Tool, Input: own[0], IdempotencyKey: step, Decision: l.ids[decision],
-			Effect: effect, Mode: mode, Policies: policies, Source: evidence.SourceImported,
+		b := &evidence.Authorization{
+			Step: step, Action: c.Tool, Tool: c.Tool, Input: own[0], IdempotencyKey: step,
+			Effect: effect, Mode: mode, Policies: policies, Source: source,
 		}
+		if decision >= 0 {
+			b.Decision = l.ids[decision]
+		}
+		return b
 	}})
+}
+
+// source is what a call rests on: a span that the daemon received, or no more
+// than what a transcript says. A call whose end nobody saw is of the second kind.
+func (p *planner) source(c *Call) evidence.Source {
+	if p.t.Observed && c.Seen && c.Answer != nil && c.Answer.outcome() != evidence.StatusUnknown {
+		return evidence.SourceObserved
+	}
+	return evidence.SourceImported
 }
 
 // answer records the result of a call, or what the model was told where the
 // call was denied and never ran.
 func (p *planner) answer(m *Message) {
-	for i := range p.asked.Calls {
-		c := &p.asked.Calls[i]
-		if c.Answer != m {
-			continue
-		}
-		switch {
-		case m.Denied != "":
-			p.context("denial", m, p.calls[c])
-		case m.failed():
-			p.execute(c, m.At, []part{*m.Content}, func(x *evidence.Execution, own []evidence.Commitment) {
-				x.Status, x.Class, x.Error = evidence.StatusFailure, evidence.ToolFailed, &own[0]
-			})
-		default:
-			output := *m.Content
-			if output.media == mediaText {
-				output = jsonOrText(string(output.data))
-			}
-			p.execute(c, m.At, []part{output}, func(x *evidence.Execution, own []evidence.Commitment) {
-				x.Status, x.Output = evidence.StatusSuccess, &own[0]
-			})
-		}
-	}
-}
-
-// leaveUnanswered records the calls whose results the transcript lacks: nobody
-// knows how they ended.
-func (p *planner) leaveUnanswered() {
-	if p.asked == nil {
+	c := p.answers[m]
+	if m.Denied != "" {
+		p.context("denial", m, p.calls[c])
 		return
 	}
-	for i := range p.asked.Calls {
-		if c := &p.asked.Calls[i]; c.Answer == nil {
-			p.execute(c, p.asked.At, nil, func(x *evidence.Execution, _ []evidence.Commitment) {
+	var parts []part
+	if m.Content != nil {
+		parts = []part{*m.Content}
+	}
+	status := m.outcome()
+	failed := status == evidence.StatusFailure || status == evidence.StatusUnknown
+	if !failed && m.Content != nil && m.Content.media == mediaText {
+		parts[0] = jsonOrText(string(m.Content.data))
+	}
+	p.execute(c, m.At, parts, func(x *evidence.Execution, own []evidence.Commitment) {
+		x.Status, x.TookMS = status, m.TookMS
+		switch status {
+		case evidence.StatusFailure:
+			x.Class = evidence.ToolFailed
+		case evidence.StatusUnknown:
+			x.Class = evidence.OutcomeUnknown
+		}
+		switch {
+		case len(own) == 0:
+		case failed:
+			x.Error = &own[0]
+		default:
+			x.Output = &own[0]
+		}
+	})
+}
+
+// leaveUnanswered records the calls of a thread whose results the transcript
+// lacks: nobody knows how they ended.
+func (p *planner) leaveUnanswered(thread string) {
+	asked := p.asked[thread]
+	if asked == nil {
+		return
+	}
+	for i := range asked.Calls {
+		if c := &asked.Calls[i]; c.Answer == nil {
+			p.execute(c, asked.At, nil, func(x *evidence.Execution, _ []evidence.Commitment) {
 				x.Status, x.Class = evidence.StatusUnknown, evidence.OutcomeUnknown
 			})
 		}
 	}
-	p.asked = nil
+	delete(p.asked, thread)
 }
 
 func (p *planner) execute(c *Call, at evidence.Time, parts []part, finish func(*evidence.Execution, []evidence.Commitment)) {
-	auth := p.calls[c]
+	auth, source := p.calls[c], p.source(c)
 	p.add(draft{evidence.KindExecution, at, parts, func(l *line, own []evidence.Commitment) evidence.Body {
 		x := &evidence.Execution{
 			Authorization: l.ids[auth], Action: c.Tool, Tool: c.Tool, Input: l.commits[auth][0],
-			Attempt: 1, Source: evidence.SourceImported,
+			Attempt: 1, Source: source,
 		}
 		finish(x, own)
 		return x

@@ -3,7 +3,6 @@ package importer
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -12,7 +11,7 @@ import (
 	"ledgerd/evidence"
 )
 
-// Transcript is one run as a line of the input gives it.
+// Transcript is one run as the input gives it.
 type Transcript struct {
 	Line      int    // of the input, from 1
 	ID        string // the transcript's own name for the run
@@ -25,6 +24,12 @@ type Transcript struct {
 	Contract  jsontext.Value
 	At        evidence.Time // when the run began; 0 where the line does not say
 	Messages  []Message
+	// Observed: the messages are the spans of a trace that this program received
+	// itself, and not read from a file.
+	Observed bool
+	// Kept counts, by kind, what the format has and this has not. It is in Messages
+	// all the same, as payloads that nothing here reads.
+	Kept map[string]int
 }
 
 // members that a line may have; the first five are those of every line.
@@ -98,22 +103,7 @@ func (t *Transcript) parseContract(v jsontext.Value) error {
 			o[d.member] = jsontext.Value(d.value)
 		}
 	}
-	names := make([]string, 0, len(o))
-	for name := range o {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	b := []byte{'{'}
-	for i, name := range names {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		if b, err = jsontext.AppendQuote(b, name); err != nil {
-			return err
-		}
-		b = append(append(b, ':'), o[name]...)
-	}
-	doc := jsontext.Value(append(b, '}'))
+	doc := jsontext.Value(o.marshal())
 	if err := doc.Compact(); err != nil {
 		return err
 	}

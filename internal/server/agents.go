@@ -120,14 +120,38 @@ func (s *Server) askStep(w http.ResponseWriter, r *http.Request, g *Grant) {
 		defer cancel()
 		defer context.AfterFunc(s.stopping, cancel)()
 	}
-	act(s, w, r, func(h *agent.Host, in api.AskStep) (any, error) {
-		return h.Ask(ctx, g.Actor, r.PathValue("run"), r.PathValue("step"), in, wait)
+	h := s.host(w, r)
+	if h == nil {
+		return
+	}
+	readAct(s, w, r, func(in api.AskStep) {
+		if in.Observe && !g.May(api.RightGateway) {
+			s.problem(w, r, g.lacks(api.RightGateway))
+			return
+		}
+		answer, err := h.Ask(ctx, g.Actor, r.PathValue("run"), r.PathValue("step"), in, wait)
+		s.answerAct(w, r, answer, err)
+	})
+}
+
+func (s *Server) getStep(w http.ResponseWriter, r *http.Request, g *Grant) {
+	s.actRead(w, r, func(h *agent.Host) (any, error) {
+		return h.Step(r.Context(), g.Actor, r.PathValue("run"), r.PathValue("step"))
 	})
 }
 
 func (s *Server) reportStep(w http.ResponseWriter, r *http.Request, g *Grant) {
-	act(s, w, r, func(h *agent.Host, in api.ReportStep) (any, error) {
-		return h.Report(r.Context(), g.Actor, r.PathValue("run"), r.PathValue("step"), in)
+	h := s.host(w, r)
+	if h == nil {
+		return
+	}
+	readAct(s, w, r, func(in api.ReportStep) {
+		if in.Source == evidence.SourceRuntime && !g.May(api.RightGateway) {
+			s.problem(w, r, g.lacks(api.RightGateway))
+			return
+		}
+		answer, err := h.Report(r.Context(), g.Actor, r.PathValue("run"), r.PathValue("step"), in)
+		s.answerAct(w, r, answer, err)
 	})
 }
 
@@ -338,7 +362,7 @@ func (s *Server) actProblem(err error) *api.Problem {
 		return problem(http.StatusNotImplemented, api.ReasonNotConfigured)
 	case errors.Is(err, exchange.ErrNoOffer):
 		return problem(http.StatusNotFound, api.ReasonNotFound)
-	case errors.Is(err, runtime.ErrNoRun), errors.Is(err, runtime.ErrNoCheckpoint), errors.Is(err, agent.ErrNoDecision):
+	case errors.Is(err, runtime.ErrNoRun), errors.Is(err, runtime.ErrNoCheckpoint), errors.Is(err, agent.ErrNoDecision), errors.Is(err, agent.ErrNoStep):
 		return problem(http.StatusNotFound, api.ReasonNotFound)
 	case errors.Is(err, runtime.ErrNoStep):
 		return problem(http.StatusUnprocessableEntity, api.ReasonNoStep)

@@ -407,6 +407,37 @@ func TestAgentsLie(t *testing.T) {
 	a.sound(s.Run)
 }
 
+// TestAgentsGateway: that a call was made by whoever reports it, is said by those alone
+// who hold the right to.
+func TestAgentsGateway(t *testing.T) {
+	a := newAgents(t, nil, 0)
+	gateway := a.Grant(daemontest.Agent, api.RightAct, api.RightGateway)
+	run := "/v1/runs/complaint-1"
+	s := read[api.RunState](t, a.send("PUT", run, `{"task":"complaint"}`), 200)
+	for _, step := range []string{"crm", "later"} {
+		read[api.Step](t, a.send("PUT", run+"/steps/"+step, `{"action":"update_crm","input":1,"asker":"p"}`), 200)
+	}
+	made := `{"attempt":1,"status":"success","output":1,"source":"runtime"}`
+	if got := a.send("PUT", run+"/steps/crm/outcome", made); got.status != 403 || got.problem.Reason != api.ReasonRight {
+		t.Errorf("an agent's word for the runtime's: %d %s", got.status, got.body)
+	}
+	if got := a.as(gateway, "PUT", run+"/steps/crm/outcome", `{"attempt":1,"status":"success","output":1,"source":"confirmed"}`); got.status != 422 {
+		t.Errorf("the tool's own word: %d %s", got.status, got.body)
+	}
+	if got := read[api.Outcome](t, a.as(gateway, "PUT", run+"/steps/crm/outcome", made), 200); got.Source != evidence.SourceRuntime {
+		t.Errorf("%+v", got)
+	}
+	if got := a.send("PUT", run+"/steps/crm/outcome", `{"attempt":1,"status":"success","output":1}`); got.status != 409 {
+		t.Errorf("a report beside what the runtime saw: %d %s", got.status, got.body)
+	}
+	// Finished later: what the gateway was told then counts as the runtime's, too.
+	read[api.Outcome](t, a.as(gateway, "PUT", run+"/steps/later/outcome", `{"attempt":1,"status":"accepted","source":"runtime"}`), 200)
+	if got := read[api.Outcome](t, a.as(gateway, "PUT", run+"/steps/later/outcome", made), 200); got.Source != evidence.SourceRuntime || got.Settlement == nil {
+		t.Errorf("%+v", got)
+	}
+	a.sound(s.Run)
+}
+
 // TestAgentsNothingButSupportedCompletes: over HTTP, too, no run is completed over a
 // verdict that does not let it; and no_contract is shown, and completes a run where
 // the operator did not ask for more.

@@ -21,6 +21,7 @@ import (
 
 	"ledgerd/internal/api"
 	"ledgerd/internal/daemontest"
+	"ledgerd/internal/raced"
 	"ledgerd/internal/server"
 )
 
@@ -153,6 +154,7 @@ func TestForeignTiles(t *testing.T) {
 // TestForeignFsck runs the checker of another implementation of tlog-tiles, at
 // the version that its authors published.
 func TestForeignFsck(t *testing.T) {
+	raced.Skip(t)
 	const fsck = "github.com/transparency-dev/tessera/cmd/fsck@v1.0.4"
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()

@@ -70,12 +70,18 @@ type gauge struct {
 	limit int64
 }
 
+// take never counts what it does not give, not for a moment: others are refused, and
+// told, by what is in use.
 func (g *gauge) take(n int64) bool {
-	if g.n.Add(n) > g.limit {
-		g.n.Add(-n)
-		return false
+	for {
+		used := g.n.Load()
+		if used+n > g.limit {
+			return false
+		}
+		if g.n.CompareAndSwap(used, used+n) {
+			return true
+		}
 	}
-	return true
 }
 
 func (g *gauge) give(n int64) { g.n.Add(-n) }

@@ -205,7 +205,7 @@ func (s *Server) mayWrite(g *Grant, entry []byte) *api.Problem {
 		}
 	}
 	if !g.May(need) {
-		return api.NewProblem(http.StatusForbidden, api.ReasonRight, "want a token with the right %q, token %s has %v", need, g.ID, g.Rights)
+		return g.lacks(need)
 	}
 	return nil
 }

@@ -107,6 +107,10 @@ func (s *Server) table() []route {
 			params:  []param{query("wait", "string", "How long to wait for a human's answer, such as 30s; at most 5m. Absent: not at all")},
 		}),
 		s.agentRoute(route{
+			method: "GET", path: api.PathStep, handle: s.getStep, answer: json(api.Step{}),
+			summary: "What is recorded of a step, with its outcome. Nothing is asked, and nothing recorded",
+		}),
+		s.agentRoute(route{
 			method: "PUT", path: api.PathOutcome, handle: s.reportStep, body: json(api.ReportStep{}), answer: json(api.Outcome{}),
 			summary: "Report what came of an attempt at a step whose tool the agent runs itself. The same report again is the same record; another one is a conflict, but for one that ends a doubt",
 		}),
@@ -254,6 +258,13 @@ func (s *Server) table() []route {
 			summary: "Erase a payload and its salt, and say so in the log",
 			params:  []param{query("reason", "string", "An identifier: why")}, ok: 200, answer: json(api.Placed{}), problems: []int{400, 501},
 		},
+		record(route{
+			method: "POST", path: api.PathTraces, right: api.RightAct, handle: s.postTraces,
+			summary: "Take spans of an agent by the OpenTelemetry protocol: an ExportTraceServiceRequest, answered by an ExportTraceServiceResponse of the same encoding. " +
+				"A trace becomes a run with the source observed, once no span of it came for ten seconds",
+			body: []media{{api.MediaProtobuf, nil}, {api.MediaJSON, nil}}, ok: 200,
+			answer: []media{{api.MediaProtobuf, nil}, {api.MediaJSON, nil}}, problems: []int{400, 501},
+		}),
 		{
 			method: "GET", path: api.PathTrust, right: api.RightRead, log: true, handle: s.getTrust,
 			summary: "What this daemon says an auditor should trust. An auditor gets it by another way",

@@ -36,6 +36,8 @@ type Config struct {
 	// Handoffs is where the inbox of NewInbox puts what it takes, and whose peers
 	// are administered. nil: their routes answer 501.
 	Handoffs *exchange.Exchange
+	// Spans takes the traces that agents send. nil: the route answers 501.
+	Spans Spans
 	// Trace puts the trace that a request names into its context. nil: none is heard.
 	Trace func(*http.Request) *http.Request
 	// Metrics is what the ledger's hooks feed. nil: a new one.
@@ -65,6 +67,7 @@ type Server struct {
 	uploadBytes gauge
 	streams     gauge
 	conns       connections
+	work        work
 	stopping    context.Context // ends when Serve begins to stop: streams end
 	stop        context.CancelFunc
 }
@@ -154,8 +157,7 @@ func (s *Server) handler(r route) http.Handler {
 				return
 			}
 			if r.right != rightAny && !grant.May(r.right) {
-				s.problem(sw, req, api.NewProblem(http.StatusForbidden, api.ReasonRight,
-					"want a token with the right %q, token %s has %v", r.right, grant.ID, grant.Rights))
+				s.problem(sw, req, grant.lacks(r.right))
 				return
 			}
 		}
@@ -181,6 +183,8 @@ var nosniff = []string{"nosniff"}
 
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	s.work.begin()
+	defer s.work.end()
 	rw.Header()["X-Content-Type-Options"] = nosniff
 	w := &statusWriter{ResponseWriter: rw, conn: connOf(r)}
 	if c := w.conn; c != nil {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -34,6 +35,11 @@ type Grant struct {
 
 // May reports whether the grant has a right.
 func (g *Grant) May(r api.Right) bool { return g != nil && g.rights[r] }
+
+// lacks is the answer to who may not.
+func (g *Grant) lacks(need api.Right) *api.Problem {
+	return api.NewProblem(http.StatusForbidden, api.ReasonRight, "want a token with the right %q, token %s has %v", need, g.ID, g.Rights)
+}
 
 // Tokens is the file of tokens. It holds SHA-256 values and no secret. Tokens
 // have 256 bits of random, so that a slow hash would protect nothing.

@@ -1,0 +1,265 @@
+package importer
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+func TestFormatIsSeenFromTheContent(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   string
+		want Format // "": ambiguous
+	}{
+		"nothing":             {" \n", FormatChat},
+		"chat":                {runLine("[" + hello + "]"), FormatChat},
+		"chat with calls":     {`{"messages":[` + hello + `,` + askOne + `]}`, FormatChat},
+		"chat of one system":  {`{"messages":[{"role":"system","content":"x"},` + hello + `]}`, FormatChat},
+		"chat, bad line":      {`{"id":"x","actor":"a","intnet":"x","messages":[]}`, ""},
+		"chat, over lines":    {"{\n\"id\":\"a\",\"actor\":\"a\",\n\"intent\":\"i\",\"messages\":[" + hello + "]}", FormatChat},
+		"anthropic":           {`{"messages":[{"role":"assistant","content":[{"type":"tool_use"}]}]}`, FormatAnthropic},
+		"anthropic by system": {`{"system":"x","messages":[` + hello + `]}`, FormatAnthropic},
+		"anthropic's batch":   {`{"custom_id":"a","result":{"type":"succeeded","message":{"type":"message","stop_reason":"end_turn"}}}`, FormatAnthropic},
+		"either of the two":   {`{"messages":[` + hello + `]}`, ""},
+		"both of the two":     {`{"messages":[` + askOne + `,{"role":"user","content":[{"type":"tool_result"}]}]}`, ""},
+		"responses":           {`{"input":"hello"}`, FormatResponses},
+		"responses, items":    {`[{"role":"user","content":"x"},{"type":"function_call"}]`, FormatResponses},
+		"responses, a batch":  {`{"custom_id":"a","response":{"body":{"object":"response"}}}`, FormatResponses},
+		"claude code":         {`{"type":"summary","summary":"x","leafUuid":"y"}`, FormatClaudeCode},
+		"claude code, a call": {`{"sessionId":"s","type":"assistant","message":{"content":[{"type":"tool_use"}]}}`, FormatClaudeCode},
+		"otlp":                {`{"resourceSpans":[{"input":1}]}`, FormatOTLP},
+		"otlp, cut short":     {`{"resourceSpans":[{"input":`, FormatOTLP},
+		"no JSON":             {`hello`, ""},
+		"another object":      {`{"a":1}`, ""},
+	} {
+		_, got, err := Open(strings.NewReader(c.in), Options{})
+		var unclear *FormatError
+		if got != c.want || (c.want == "") != errors.As(err, &unclear) || err != nil && !strings.Contains(err.Error(), "--format chat|openai-responses|anthropic|claude-code|otlp") {
+			t.Errorf("%s: want %q, found %q and %v", name, c.want, got, err)
+		}
+	}
+	if _, _, err := Open(strings.NewReader("{}"), Options{Format: "yaml"}); err == nil {
+		t.Error("want an error for a format that there is not")
+	}
+	if _, _, err := Open(strings.NewReader("{}"), Options{Format: FormatAnthropic, Actor: "a b"}); err == nil {
+		t.Error("want an error for an agent whose name is no identifier")
+	}
+}
+
+// TestOthersSayWhichLine: what is wrong is said with its line, also where a run
+// takes several, and what came before it was read.
+func TestOthersSayWhichLine(t *testing.T) {
+	good := `{"input":[{"role":"user",` + "\n" + `"content":"hello"}]}`
+	other := strings.Replace(good, "hello", "hullo", 1)
+	for name, c := range map[string]struct {
+		format Format
+		in     string
+		runs   int
+		line   int
+		want   string
+	}{
+		"two":            {FormatResponses, good + "\n\n" + other, 2, 0, ""},
+		"no items":       {FormatResponses, good + "\n{}", 1, 3, "input or output"},
+		"not JSON":       {FormatResponses, good + "\n\n{\"input\":\n}", 1, 5, "strict JSON"},
+		"cut short":      {FormatResponses, good + "\n{\"input\":", 1, 3, "strict JSON"},
+		"name twice":     {FormatResponses, good + "\n" + good, 1, 3, "a name of its own"},
+		"bad id":         {FormatResponses, `{"id":"a b","input":"x"}`, 0, 1, "member id: want 1 to 256 bytes"},
+		"bad contract":   {FormatAnthropic, `{"messages":[],"contract":{"expect":[]}}`, 0, 1, "member contract: "},
+		"a number":       {FormatAnthropic, "\n7", 0, 2, "want a JSON object, found a number"},
+		"message a list": {FormatAnthropic, `{"messages":[[]]}`, 0, 1, "messages/0: want a JSON object"},
+		"nothing said":   {FormatAnthropic, `{"messages":[]}`, 0, 1, "found nothing that was said or done"},
+		"duplicate":      {FormatAnthropic, `{"messages":[],"messages":[]}`, 0, 1, "duplicate"},
+		"no trace":       {FormatOTLP, `{"resourceSpans":[{"scopeSpans":[{"spans":[{"spanId":"x"}]}]}]}`, 0, 1, ""},
+		"short ID":       {FormatOTLP, `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"abcd","spanId":"0000000000000001"}]}]}]}`, 0, 1, "traceId of 16 bytes"},
+		"second export":  {FormatOTLP, `{"resourceSpans":[]}` + "\n{\"resourceSpans\":7}", 0, 2, "OTLP's JSON"},
+	} {
+		in, _, err := Open(strings.NewReader(c.in), Options{Format: c.format})
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs := 0
+		for err == nil {
+			if _, err = in.Next(); err == nil {
+				runs++
+			}
+		}
+		var le *LineError
+		switch {
+		case errors.Is(err, io.EOF) != (c.line == 0), runs != c.runs:
+			t.Errorf("%s: want %d runs, found %d and %v", name, c.runs, runs, err)
+		case c.line > 0 && (!errors.As(err, &le) || le.Line != c.line || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: want an error of line %d with %q, found %v", name, c.line, c.want, err)
+		}
+	}
+}
+
+// repeated yields the same text without end, and counts what was taken.
+type repeated struct {
+	text string
+	n    int
+}
+
+func (r *repeated) Read(b []byte) (int, error) {
+	n := 0
+	for n < len(b) {
+		n += copy(b[n:], r.text[(r.n+n)%len(r.text):])
+	}
+	r.n += n
+	return n, nil
+}
+
+// TestFormatsAreBounded: a run, or a file of which all has to be held, that does
+// not end is given up at its bound.
+func TestFormatsAreBounded(t *testing.T) {
+	run, held := maxRun, maxHeld
+	t.Cleanup(func() { maxRun, maxHeld = run, held })
+	maxRun, maxHeld = 4<<20, 16<<20
+	for name, c := range map[string]struct {
+		format     Format
+		head, body string
+		max        int
+	}{
+		"a run of items":    {FormatResponses, `{"input":["`, strings.Repeat("x", 4095) + " ", maxRun},
+		"a run of messages": {FormatAnthropic, `{"messages":["`, strings.Repeat("x", 4095) + " ", maxRun},
+		"a session":         {FormatClaudeCode, "", `{"sessionId":"s","x":"` + strings.Repeat("x", 1<<20) + `"}` + "\n", maxRun},
+		"no session":        {FormatClaudeCode, "", `{"x":"` + strings.Repeat("x", 1<<20) + `"}` + "\n", maxHeld},
+		"an export":         {FormatOTLP, "", strings.Repeat("x", 4096), MaxLine},
+		"exports": {FormatOTLP, "", `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"0000000000000001","name":"` +
+			strings.Repeat("x", 1<<20) + `"}]}]}]}` + "\n", maxHeld},
+	} {
+		body := &repeated{text: c.body}
+		in, _, err := Open(io.MultiReader(strings.NewReader(c.head), body), Options{Format: c.format})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = in.Next()
+		var le *LineError
+		if !errors.As(err, &le) || body.n > c.max+c.max/8+(2<<20) {
+			t.Errorf("%s: want a *LineError within %d MiB, found %v after %d MiB", name, c.max>>20, err, body.n>>20)
+		}
+	}
+}
+
+// TestKindsAreBounded: a file cannot make an import count without end, nor put
+// its own words on a terminal.
+func TestKindsAreBounded(t *testing.T) {
+	var items []string
+	for i := range 1000 {
+		items = append(items, `{"type":"kind`+strings.Repeat("x", i%40)+string(rune('a'+i%26))+`_call"}`)
+	}
+	x, err := parseResponses(jsontext.Value(`{"input":[`+strings.Join(items, ",")+`]}`), "agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for _, n := range x.Kept {
+		sum += n
+	}
+	if len(x.Kept) > maxKinds+1 || sum != 1000 || x.Kept["other"] == 0 {
+		t.Errorf("%d kinds of %d things", len(x.Kept), sum)
+	}
+	for _, name := range []string{"", "a b", "\x1b[31m", "\u202e", "<script>", strings.Repeat("x", 65)} {
+		if got := label(name); got != "other" {
+			t.Errorf("%q is shown as %q", name, got)
+		}
+	}
+}
+
+// TestHostileNesting: what is nested deeper than an audit reads is text, and a
+// trace deeper than maxSpanDepth is refused.
+func TestHostileNesting(t *testing.T) {
+	deep := strings.Repeat("[", 5000) + strings.Repeat("]", 5000)
+	x, err := parseResponses(jsontext.Value(`{"input":[{"type":"odd","x":`+deep+`},{"type":"function_call","call_id":"c","name":"f","arguments":`+deep+`}]}`), "agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range x.Messages {
+		if m.Content != nil && m.Content.media != mediaText {
+			t.Errorf("message %d is called %s", i, m.Content.media)
+		}
+	}
+	for _, d := range plan(x, "runtime", "operator") {
+		for _, p := range d.parts {
+			if p.media == mediaJSON && !shallow(string(p.data)) {
+				t.Errorf("a %s commits to JSON that no audit reads", d.kind)
+			}
+		}
+	}
+	if _, _, err := ParseSpans([]byte(`{"resourceSpans":[{"resource":{"attributes":[{"key":"a","value":`+
+		strings.Repeat(`{"arrayValue":{"values":[`, 200)+`{"intValue":"1"}`+strings.Repeat(`]}}`, 200)+`}]}}]}`), true); err == nil {
+		t.Error("a deep trace is read")
+	}
+}
+
+// fuzz has whole files read, and what is read laid out.
+func fuzz(f *testing.F, format Format, samples ...string) {
+	for _, name := range samples {
+		b, err := os.ReadFile("testdata/" + name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		in, _, err := Open(strings.NewReader(string(file)), Options{Format: format})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			x, err := in.Next()
+			if err != nil {
+				return
+			}
+			if !isIdentifier(x.ID) || !isIdentifier(x.Actor) || !isIdentifier(x.Model) {
+				t.Errorf("%q %q %q cannot stand in a record", x.ID, x.Actor, x.Model)
+			}
+			for _, d := range plan(x, "runtime", "operator") {
+				for _, p := range d.parts {
+					if p.media == mediaJSON && (!jsontext.Value(p.data).IsValid() || !shallow(string(p.data))) {
+						t.Errorf("a %s commits to what it calls JSON: %.200q", d.kind, p.data)
+					}
+				}
+			}
+		}
+	})
+}
+
+// No file makes a reader panic, and what it reads can be laid out.
+
+func FuzzResponses(f *testing.F) {
+	fuzz(f, FormatResponses, "openai-responses.jsonl", "unknown-openai-responses.json")
+}
+
+func FuzzAnthropic(f *testing.F) {
+	fuzz(f, FormatAnthropic, "anthropic.jsonl", "unknown-anthropic.json")
+}
+
+func FuzzClaudeCode(f *testing.F) {
+	fuzz(f, FormatClaudeCode, "claude-code.jsonl", "unknown-claude-code.jsonl")
+}
+
+func FuzzOTLP(f *testing.F) { fuzz(f, FormatOTLP, "otlp.jsonl", "unknown-otlp.json") }
+
+// TestStreamsRepeatThemselves: what a message's lines say twice is there once, as
+// one decision, and its calls are made once.
+func TestStreamsRepeatThemselves(t *testing.T) {
+	line := func(blocks string) string {
+		return `{"sessionId":"s","type":"assistant","message":{"id":"m","role":"assistant","content":[` + blocks + `]}}` + "\n"
+	}
+	text, use := `{"type":"text","text":"I look."}`, `{"type":"tool_use","id":"t","name":"f","input":{}}`
+	in, _, err := Open(strings.NewReader(line(text)+line(text+","+use)+line(use)), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := in.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(x.Messages) != 1 || len(x.Messages[0].Calls) != 1 || string(x.Messages[0].Content.data) != "I look." || x.Kept["repeated"] != 1 {
+		t.Errorf("%d messages, the first with %d calls and %q; kept %v", len(x.Messages), len(x.Messages[0].Calls), x.Messages[0].Content.data, x.Kept)
+	}
+}
