@@ -31,28 +31,56 @@ func init() {
 	register(&cli.Command{
 		Name:  "actor",
 		Usage: "register actors and their keys",
+		Description: "Examples:\n" +
+			"  # Who is registered, and with which keys?\n" +
+			"  ledgerd actor list --data-dir data",
 		Subcommands: []*cli.Command{
 			{
-				Name: "add", Usage: "register an actor", ArgsUsage: "NAME",
+				Name: "add", Usage: "register an actor",
+				ArgsUsage: "NAME",
 				Description: "An agent has a key of its own (--key, --new-key) or a runtime that hosts it (--host). Without\n" +
-					"any of these a key is made, and kept in DIR/keys.",
+					"any of these a key is made, and kept in DIR/keys.\n\n" +
+					"Examples:\n" +
+					"  # An agent for which the daemon's runtime signs\n" +
+					"  ledgerd actor add support --role agent --host runtime --data-dir data\n" +
+					"  # A human who approves, with a new key that goes nowhere else\n" +
+					"  ledgerd actor add mia --role human --team finance --new-key mia.jwk \\\n" +
+					"    --data-dir data",
 				Flags: ledgerFlags(append(key,
 					outputFlag(), rootKeyFlag(),
-					&cli.StringFlag{Name: "role", Usage: "`ROLE` runtime, agent, tool or human", Required: true},
+					&cli.StringFlag{Name: "role", Usage: "its role: `runtime|agent|tool|human`", Required: true},
 					&cli.StringFlag{Name: "host", Usage: "the `RUNTIME` that signs for the agent"},
 					&cli.StringSliceFlag{Name: "team", Usage: "a human's `TEAM`"},
 				)...),
 				Action: with(addActor),
 			},
-			{Name: "list", Usage: "list actors and keys", Flags: ledgerFlags(outputFlag()), Action: with(listActors)},
 			{
-				Name: "rotate", Usage: "give an actor a new key, and revoke those that it had", ArgsUsage: "NAME",
+				Name: "list", Usage: "list actors and keys",
+				Description: "Examples:\n" +
+					"  # Everybody, one line each\n" +
+					"  ledgerd actor list --data-dir data\n" +
+					"  # For a program\n" +
+					"  ledgerd actor list --output json --data-dir data",
+				Flags: ledgerFlags(outputFlag()), Action: with(listActors),
+			},
+			{
+				Name: "rotate", Usage: "give an actor a new key, and revoke those that it had",
+				Description: "Examples:\n" +
+					"  # Others may have seen the runtime's key\n" +
+					"  ledgerd actor rotate runtime --reason leaked --data-dir data",
+				ArgsUsage: "NAME",
 				Flags: ledgerFlags(append(key, outputFlag(), rootKeyFlag(),
 					&cli.StringFlag{Name: "reason", Value: "rotated", Usage: "`WHY`, an identifier"})...),
 				Action: with(rotateActor),
 			},
 			{
-				Name: "revoke", Usage: "end an actor, or one of its keys", ArgsUsage: "NAME",
+				Name: "revoke", Usage: "end an actor, or one of its keys",
+				Description: "Examples:\n" +
+					"  # She works elsewhere now\n" +
+					"  ledgerd actor revoke mia --reason left --data-dir data\n" +
+					"  # A key was stolen: what it signed from index 2 on is in doubt\n" +
+					"  ledgerd actor revoke reviewer --reason stolen --suspect-from 2 --data-dir data",
+				ArgsUsage: "NAME",
 				Flags: ledgerFlags(outputFlag(), rootKeyFlag(),
 					&cli.StringFlag{Name: "kid", Usage: "only the key with the thumbprint `KID`"},
 					&cli.Int64Flag{Name: "suspect-from", Value: -1, Usage: "what it signed from `INDEX` on is in doubt"},

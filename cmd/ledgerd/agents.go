@@ -23,7 +23,7 @@ import (
 func agentFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.PathFlag{Name: "policies", Usage: "Cedar policies in `DIR`, which is watched for changes (default: everything is denied)"},
-		&cli.StringFlag{Name: "mode", Value: string(evidence.Enforce), Usage: "`MODE` enforce; or observe: what would be denied is recorded, and done"},
+		&cli.StringFlag{Name: "mode", Value: string(evidence.Enforce), Usage: "what would be denied is recorded and done under observe: `enforce|observe`"},
 		&cli.PathFlag{Name: "tools", Usage: "tools that the daemon runs, in `FILE` (JSON)"},
 		&cli.PathFlag{Name: "contracts", Usage: "contracts in `DIR`, TASK.json for each type of task"},
 		&cli.BoolFlag{Name: "need-contract", Usage: "complete no run without a contract (default: its verdict is no_contract, which is shown and does not block)"},

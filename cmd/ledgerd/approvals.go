@@ -32,16 +32,41 @@ func init() {
 	register(&cli.Command{
 		Name:  "approvals",
 		Usage: "answer what agents wait for",
+		Description: "Examples:\n" +
+			"  # What waits for an answer?\n" +
+			"  ledgerd approvals list --data-dir data",
 		Subcommands: []*cli.Command{
-			{Name: "list", Usage: "list what waits for a human, in open runs", Flags: ledgerFlags(outputFlag()), Action: with(listApprovals)},
-			{Name: "show", Usage: "show exactly what would be done", ArgsUsage: "EV", Flags: ledgerFlags(outputFlag()), Action: with(showApproval)},
 			{
-				Name: "approve", Usage: "permit it, once", ArgsUsage: "EV",
-				Flags:  answer(&cli.DurationFlag{Name: "until", Value: time.Hour, Usage: "for how `LONG` from now the approval can be used"}),
-				Action: with(func(c *cli.Context, t *target) error { return answerApproval(c, t, evidence.Approve) }),
+				Name: "list", Usage: "list what waits for a human, in open runs",
+				Description: "Examples:\n" +
+					"  # What waits for an answer?\n" +
+					"  ledgerd approvals list --data-dir data",
+				Flags: ledgerFlags(outputFlag()), Action: with(listApprovals),
 			},
 			{
-				Name: "refuse", Usage: "refuse it", ArgsUsage: "EV", Flags: answer(),
+				Name: "show", Usage: "show exactly what would be done",
+				Description: "Examples:\n" +
+					"  # EV is its name in the list\n" +
+					"  ledgerd approvals show \"$EV\" --data-dir data",
+				ArgsUsage: "EV", Flags: ledgerFlags(outputFlag()), Action: with(showApproval),
+			},
+			{
+				Name: "approve", Usage: "permit it, once",
+				Description: "Examples:\n" +
+					"  # Yes, within the next two hours\n" +
+					"  ledgerd approvals approve \"$EV\" --as mia --key mia.jwk --until 2h \\\n" +
+					"    --data-dir data",
+				ArgsUsage: "EV",
+				Flags:     answer(&cli.DurationFlag{Name: "until", Value: time.Hour, Usage: "for how `LONG` from now the approval can be used"}),
+				Action:    with(func(c *cli.Context, t *target) error { return answerApproval(c, t, evidence.Approve) }),
+			},
+			{
+				Name: "refuse", Usage: "refuse it",
+				Description: "Examples:\n" +
+					"  # No, and why\n" +
+					"  ledgerd approvals refuse \"$EV\" --as mia --key mia.jwk \\\n" +
+					"    --reason 'paid last week' --data-dir data",
+				ArgsUsage: "EV", Flags: answer(),
 				Action: with(func(c *cli.Context, t *target) error { return answerApproval(c, t, evidence.Refuse) }),
 			},
 		},

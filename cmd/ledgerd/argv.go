@@ -134,17 +134,12 @@ func settings(command *cli.Command, given map[string]bool, config string, lookup
 		if slices.ContainsFunc(f.Names(), func(n string) bool { return given[n] }) {
 			continue
 		}
-		env := "LEDGERD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-		if value, ok := lookup(env); ok && value != "" {
-			out = append(out, "--"+name+"="+value)
-			continue
+		value, said, err := fromEnvironment(command, name, lookup)
+		if err != nil {
+			return nil, err
 		}
-		if path, ok := lookup(env + "_FILE"); ok && path != "" {
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return nil, usage("%s_FILE: %v", env, err)
-			}
-			out = append(out, "--"+name+"="+strings.TrimRight(string(b), "\r\n"))
+		if said {
+			out = append(out, "--"+name+"="+value)
 			continue
 		}
 		for _, value := range file[name] {
@@ -153,6 +148,30 @@ func settings(command *cli.Command, given map[string]bool, config string, lookup
 	}
 	return out, nil
 }
+
+// fromEnvironment returns what the environment says of a command's flag.
+func fromEnvironment(command *cli.Command, name string, lookup func(string) (string, bool)) (value string, said bool, err error) {
+	env := "LEDGERD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	// The key of the run that programs of one session of an agent share is there for as long
+	// as the session. A flag of that name means another run to every other command.
+	if env == sessionRun && !slices.Contains([]string{"mcp", "hook"}, command.Name) {
+		return "", false, nil
+	}
+	if value, ok := lookup(env); ok && value != "" {
+		return value, true, nil
+	}
+	if path, ok := lookup(env + "_FILE"); ok && path != "" {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return "", false, usage("%s_FILE: %v", env, err)
+		}
+		return strings.TrimRight(string(b), "\r\n"), true, nil
+	}
+	return "", false, nil
+}
+
+// sessionRun is the variable by which a session of an agent says which run is its own.
+const sessionRun = "LEDGERD_RUN"
 
 // readConfig reads a file of settings. A setting is a string, a number, a
 // boolean, or for a flag that may be given often a list of them. A setting that

@@ -21,3 +21,27 @@ func TestArrange(t *testing.T) {
 		}
 	}
 }
+
+// TestArrangeSession: the run of an agent's session is that of gateways and hooks, and of
+// no other command that has a run in mind.
+func TestArrangeSession(t *testing.T) {
+	env := func(name string) (string, bool) {
+		return map[string]string{"LEDGERD_RUN": "session-1", "LEDGERD_RUN_FILE": "/nowhere"}[name], true
+	}
+	for _, c := range []struct {
+		given []string
+		takes bool
+	}{
+		{[]string{"mcp"}, true},
+		{[]string{"hook"}, true},
+		{[]string{"hook", "install"}, false},
+		{[]string{"export"}, false},
+		{[]string{"contract", "check"}, false},
+		{[]string{"policy", "explain"}, false},
+	} {
+		got, err := arrange(newApp(), append([]string{"ledgerd"}, c.given...), env)
+		if err != nil || slices.Contains(got, "--run=session-1") != c.takes {
+			t.Errorf("%q: %q, %v", c.given, got, err)
+		}
+	}
+}

@@ -28,7 +28,10 @@ func init() {
 		Description: "Writes execution records of 935 bytes from many writers, each of whom waits for an answer, and reports records a\n" +
 			"second and latencies, beside the rate of parsing and verifying alone. Records are signed before they are timed.\n" +
 			"With neither --data-dir nor --server it measures a ledger of its own in a temporary directory. Otherwise the runs\n" +
-			"that it makes stay in that ledger for good, under the actor " + bench.Agent + ".",
+			"that it makes stay in that ledger for good, under the actor " + bench.Agent + ".\n\n" +
+			"Examples:\n" +
+			"  # A ledger of its own, for a second each with 1 and with 64 writers\n" +
+			"  ledgerd bench --writers 1,64 --duration 1s",
 		Flags: ledgerFlags(
 			&cli.PathFlag{Name: "key", Usage: "`FILE` with the runtime's private key (default: the one in --data-dir)"},
 			&cli.PathFlag{Name: "root-key", Usage: "`FILE` with the root's private key, to register " + bench.Agent + " (default: the one in --data-dir)"},

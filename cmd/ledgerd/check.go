@@ -16,14 +16,20 @@ import (
 
 func init() {
 	register(&cli.Command{
-		Name:   "check",
-		Usage:  "recompute the whole store: entries, tiles, tree head, signatures, index, payloads",
+		Name:  "check",
+		Usage: "recompute the whole store: entries, tiles, tree head, signatures, index, payloads",
+		Description: "Examples:\n" +
+			"  # Is the store what was signed?\n" +
+			"  ledgerd check --data-dir data",
 		Flags:  ledgerFlags(outputFlag()),
 		Action: check,
 	})
 	register(&cli.Command{
 		Name:  "reindex",
 		Usage: "make the index again, from the log alone; no daemon may hold the directory",
+		Description: "Examples:\n" +
+			"  # After check found rows of the index that differ\n" +
+			"  ledgerd reindex --data-dir data",
 		Flags: []cli.Flag{dataDirFlag()},
 		Action: func(c *cli.Context) error {
 			if err := args(c); err != nil {
@@ -42,6 +48,9 @@ func init() {
 	register(&cli.Command{
 		Name:  "backup",
 		Usage: "copy a ledger, also while it is served; keys and tokens are in no backup",
+		Description: "Examples:\n" +
+			"  # A copy that can be read and proven, and signs nothing\n" +
+			"  ledgerd backup -o monday.backup --data-dir data",
 		Flags: ledgerFlags(outputFlag(), &cli.PathFlag{Name: "o", Usage: "`DIR` that is not there yet; where a daemon holds the ledger, it chooses one"}),
 		Action: with(func(c *cli.Context, t *target) error {
 			if err := args(c); err != nil {
@@ -70,7 +79,11 @@ func init() {
 		Name:  "restore",
 		Usage: "make a read-only ledger of a backup, and check all of it",
 		Description: "What comes out can be read, served, exported and verified, and takes no records for good. To go on\n" +
-			"after a loss: ledgerd init --origin NEW --successor-of DIR.",
+			"after a loss: ledgerd init --origin NEW --successor-of DIR.\n\n" +
+			"Examples:\n" +
+			"  # What does the backup hold?\n" +
+			"  ledgerd restore monday.backup --data-dir restored\n" +
+			"  ledgerd run list --data-dir restored",
 		ArgsUsage: "BACKUP",
 		Flags:     []cli.Flag{dataDirFlag(), outputFlag()},
 		Action: func(c *cli.Context) error {

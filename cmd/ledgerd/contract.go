@@ -23,24 +23,42 @@ func init() {
 	register(&cli.Command{
 		Name:  "contract",
 		Usage: "check, try out and draft contracts",
+		Description: "Examples:\n" +
+			"  # Is the contract sound?\n" +
+			"  ledgerd contract check contracts/refund.json",
 		Subcommands: []*cli.Command{
 			{
-				Name: "check", Usage: "read contracts, and say what is wrong and where", ArgsUsage: "FILE...",
-				Description: "FILE is - for stdin. The place of an error is a JSON pointer.",
-				Flags:       []cli.Flag{outputFlag()}, Action: checkContracts,
+				Name: "check", Usage: "read contracts, and say what is wrong and where",
+				ArgsUsage: "FILE...",
+				Description: "FILE is - for stdin. The place of an error is a JSON pointer.\n\n" +
+					"Examples:\n" +
+					"  # Are they sound?\n" +
+					"  ledgerd contract check contracts/*.json",
+				Flags: []cli.Flag{outputFlag()}, Action: checkContracts,
 			},
 			{
-				Name: "try", Usage: "say what a contract would have said of a run, as of now, and why", ArgsUsage: "FILE",
-				Description: "The run need not have the contract. Nothing is recorded.",
+				Name: "try", Usage: "say what a contract would have said of a run, as of now, and why",
+				ArgsUsage: "FILE",
+				Description: "The run need not have the contract. Nothing is recorded.\n\n" +
+					"Examples:\n" +
+					"  # What would it have said of this run?\n" +
+					"  ledgerd contract try contracts/refund.json --run \"$RUN\" --data-dir data\n" +
+					"  # As a test: fail unless the run meets it\n" +
+					"  ledgerd contract try contracts/refund.json --run \"$RUN\" \\\n" +
+					"    --expect supported --data-dir data",
 				Flags: ledgerFlags(outputFlag(), runFlag,
 					&cli.StringSliceFlag{Name: "trust", Usage: "trust `FILE` that names the ledgers of those who handed work to the run, for what it asks of them"},
-					&cli.StringFlag{Name: "weakest-source", Usage: "the weakest `SOURCE` that an auditor lets count"},
-					&cli.StringFlag{Name: "expect", Usage: "fail unless the result is `RESULT`: supported, contradicted, unsupported, in_doubt, undisclosed or no_contract"}),
+					&cli.StringFlag{Name: "weakest-source", Usage: "the weakest source that an auditor lets count: `confirmed|runtime|reported|observed|imported`"},
+					&cli.StringFlag{Name: "expect", Usage: "fail unless the result is this one: `supported|contradicted|unsupported|in_doubt|undisclosed|no_contract`"}),
 				Action: with(tryContract),
 			},
 			{
 				Name: "suggest", Usage: "draft a contract of what a run did that changed something, for review",
-				Description: "What changed something is what the run's own contract has in only; or else every action but those of --reads.",
+				Description: "What changed something is what the run's own contract has in only; or else every action but those of --reads.\n\n" +
+					"Examples:\n" +
+					"  # What this run changed, as a contract to begin with\n" +
+					"  ledgerd contract suggest --run \"$RUN\" --reads lookup \\\n" +
+					"    --data-dir data > draft.json",
 				Flags: ledgerFlags(runFlag,
 					&cli.StringSliceFlag{Name: "reads", Usage: "`ACTION` changes nothing"}),
 				Action: with(suggestContract),

@@ -17,6 +17,13 @@ func init() {
 	register(&cli.Command{
 		Name:  "export",
 		Usage: "write a bundle about a run, a record, an offer or a range; or the whole log as a tree of tiles",
+		Description: "Examples:\n" +
+			"  # All that verify needs to audit one run\n" +
+			"  ledgerd export --run \"$RUN\" -o run.bundle --data-dir data\n" +
+			"  # The same without what was said and done: records only\n" +
+			"  ledgerd export --run \"$RUN\" --hide-payloads -o bare.bundle --data-dir data\n" +
+			"  # The whole log, for verify log\n" +
+			"  ledgerd export --log -o tiles --data-dir data",
 		Flags: ledgerFlags(
 			outFlag("write the bundle (or, with --log, the directory)"),
 			&cli.StringFlag{Name: "run", Usage: "about the run `RUN`"},
@@ -32,8 +39,12 @@ func init() {
 		Action: with(export),
 	})
 	register(&cli.Command{
-		Name: "receipt", Usage: "write the receipt of a record", ArgsUsage: "EV",
-		Flags: ledgerFlags(outFlag("write the receipt")),
+		Name: "receipt", Usage: "write the receipt of a record",
+		Description: "Examples:\n" +
+			"  # A receipt proves that this one record is in the log\n" +
+			"  ledgerd receipt \"$EV\" -o record.tlog-proof --data-dir data",
+		ArgsUsage: "EV",
+		Flags:     ledgerFlags(outFlag("write the receipt")),
 		Action: with(func(c *cli.Context, t *target) error {
 			if err := args(c, "EV"); err != nil {
 				return err

@@ -26,7 +26,7 @@ func headFileFlag() cli.Flag {
 }
 
 func outputFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Value: "text", Usage: "`FORMAT` of results: text, or json (one object a line)"}
+	return &cli.StringFlag{Name: "output", Value: "text", Usage: "form of results, where json is one object a line: `text|json`"}
 }
 
 // ledgerFlags say which ledger a command works on.

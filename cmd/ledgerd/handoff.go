@@ -35,9 +35,17 @@ func init() {
 	register(&cli.Command{
 		Name:  "handoff",
 		Usage: "hand work over, and take over what was verified",
+		Description: "Examples:\n" +
+			"  # What was handed over, to whom, and what became of it?\n" +
+			"  ledgerd handoff list --data-dir data",
 		Subcommands: append(inboxCommands(), []*cli.Command{
 			{
 				Name: "offer", Usage: "offer work of a run to another agent, and write the bundle about the offer",
+				Description: "Examples:\n" +
+					"  # TO is what the receiver printed, EV the record that the offer rests on\n" +
+					"  ledgerd handoff offer --as scout --run-key research-1 --to \"$TO\" \\\n" +
+					"    --task analyse --scope 'chart:report/*' --evidence \"$EV\" \\\n" +
+					"    -o offer.bundle --data-dir data",
 				Flags: party(outFlag("write the bundle"), runtimeFlag,
 					&cli.StringFlag{Name: "run-key", Usage: "`KEY` of the run", Required: true},
 					&cli.StringFlag{Name: "to", Usage: "`ORIGIN,ACTOR,KEY` of the receiver, as ledgerd handoff receiver prints them", Required: true},
@@ -53,7 +61,11 @@ func init() {
 				Action: with(offerHandoff),
 			},
 			{
-				Name: "receiver", Usage: "print for whom offers have to be, to be given to those who offer", Flags: party(),
+				Name: "receiver", Usage: "print for whom offers have to be, to be given to those who offer",
+				Description: "Examples:\n" +
+					"  # To be given to whoever hands work to our agent\n" +
+					"  ledgerd handoff receiver --as analyst --data-dir data",
+				Flags: party(),
 				Action: with(func(c *cli.Context, t *target) error {
 					p, err := t.party(c)
 					if err != nil {
@@ -64,15 +76,30 @@ func init() {
 				}),
 			},
 			{
-				Name: "known", Usage: "print the tree head of another ledger on which something was accepted", ArgsUsage: "ORIGIN", Flags: party(),
+				Name: "known", Usage: "print the tree head of another ledger on which something was accepted",
+				Description: "Examples:\n" +
+					"  # For their next offer: --known research.head\n" +
+					"  ledgerd handoff known ledger.example/research --as analyst \\\n" +
+					"    --data-dir data > research.head",
+				ArgsUsage: "ORIGIN", Flags: party(),
 				Action: with(knownHead),
 			},
 			{
-				Name: "show", Usage: "verify an offer, and show what would be accepted", ArgsUsage: "FILE|EV", Flags: party(trust, artifact, bare),
+				Name: "show", Usage: "verify an offer, and show what would be accepted",
+				Description: "Examples:\n" +
+					"  # Does it verify, and what does it ask for?\n" +
+					"  ledgerd handoff show offer.bundle --as analyst --trust research-trust.json \\\n" +
+					"    --data-dir data",
+				ArgsUsage: "FILE|EV", Flags: party(trust, artifact, bare),
 				Action: with(func(c *cli.Context, t *target) error { return receiveHandoff(c, t, showOffer) }),
 			},
 			{
-				Name: "accept", Usage: "accept an offer that verifies, for a run that continues it: a file, or one that waits in the inbox", ArgsUsage: "FILE|EV",
+				Name: "accept", Usage: "accept an offer that verifies, for a run that continues it: a file, or one that waits in the inbox",
+				Description: "Examples:\n" +
+					"  # Accepted once, for one run; accepted.bundle goes back to the giver\n" +
+					"  ledgerd handoff accept offer.bundle --as analyst --trust research-trust.json \\\n" +
+					"    --run-key analysis-1 --back accepted.bundle --data-dir data",
+				ArgsUsage: "FILE|EV",
 				Flags: party(trust, artifact, bare, runtimeFlag,
 					&cli.StringFlag{Name: "run-key", Usage: "`KEY` of the run that will continue it", Required: true},
 					&cli.PathFlag{Name: "back", Usage: "write the bundle about the acceptance to `FILE`, for the giver"},
@@ -80,20 +107,41 @@ func init() {
 				Action: with(func(c *cli.Context, t *target) error { return receiveHandoff(c, t, acceptOffer) }),
 			},
 			{
-				Name: "reject", Usage: "record why an offer is not accepted", ArgsUsage: "FILE|EV",
-				Flags:  party(trust, artifact, bare, &cli.StringFlag{Name: "because", Usage: "`WORD` of yours, where it verifies"}),
-				Action: with(rejectHandoff),
+				Name: "reject", Usage: "record why an offer is not accepted",
+				Description: "Examples:\n" +
+					"  # It verifies, and is refused all the same\n" +
+					"  ledgerd handoff reject offer.bundle --as analyst --trust research-trust.json \\\n" +
+					"    --because busy --data-dir data",
+				ArgsUsage: "FILE|EV",
+				Flags:     party(trust, artifact, bare, &cli.StringFlag{Name: "because", Usage: "`WORD` of yours, where it verifies"}),
+				Action:    with(rejectHandoff),
 			},
 			{
-				Name: "returned", Usage: "record that the receiver accepted: FILE is the bundle about its acceptance", ArgsUsage: "FILE", Flags: party(trust),
+				Name: "returned", Usage: "record that the receiver accepted: FILE is the bundle about its acceptance",
+				Description: "Examples:\n" +
+					"  # What came back, checked against both ledgers\n" +
+					"  ledgerd handoff returned accepted.bundle --as scout --trust trust.json \\\n" +
+					"    --trust analysis-trust.json --data-dir data",
+				ArgsUsage: "FILE", Flags: party(trust),
 				Action: with(returnedHandoff),
 			},
 			{
 				Name: "graph", Usage: "print who handed what to whom, as far as this ledger knows",
+				Description: "Examples:\n" +
+					"  # As text\n" +
+					"  ledgerd handoff graph --data-dir data\n" +
+					"  # As a picture, by dot -Tsvg handoffs.dot\n" +
+					"  ledgerd handoff graph --dot --data-dir data > handoffs.dot",
 				Flags:  ledgerFlags(outputFlag(), &cli.BoolFlag{Name: "dot", Usage: "for Graphviz"}),
 				Action: with(handoffGraph),
 			},
-			{Name: "list", Usage: "list the offers, acceptances and rejections of this ledger", Flags: ledgerFlags(outputFlag()), Action: with(listHandoffs)},
+			{
+				Name: "list", Usage: "list the offers, acceptances and rejections of this ledger",
+				Description: "Examples:\n" +
+					"  # What was handed over, to whom, and what became of it?\n" +
+					"  ledgerd handoff list --data-dir data",
+				Flags: ledgerFlags(outputFlag()), Action: with(listHandoffs),
+			},
 		}...),
 	})
 }

@@ -17,15 +17,32 @@ import (
 // inboxCommands are those of handoff that work on a daemon's inbox and outbox.
 func inboxCommands() []*cli.Command {
 	return []*cli.Command{
-		{Name: "inbox", Usage: "list the offers that wait here", Flags: ledgerFlags(outputFlag()), Action: with(listInbox)},
 		{
-			Name: "receive", Usage: "put an offer, or an acceptance, that was carried by hand where a peer would have sent it", ArgsUsage: "FILE",
-			Flags: ledgerFlags(outputFlag()), Action: with(receiveFile),
+			Name: "inbox", Usage: "list the offers that wait here",
+			Description: "Examples:\n" +
+				"  # What do others offer us?\n" +
+				"  ledgerd handoff inbox --data-dir data",
+			Flags: ledgerFlags(outputFlag()), Action: with(listInbox),
 		},
 		{
-			Name: "send", Usage: "have the daemon send an offer or an acceptance of this ledger now; or send a file to a peer yourself", ArgsUsage: "EV|FILE",
-			Flags:  ledgerFlags(outputFlag(), &cli.StringFlag{Name: "peer", Usage: "`ORIGIN` of the peer that FILE is sent to"}),
-			Action: with(sendHandoff),
+			Name: "receive", Usage: "put an offer, or an acceptance, that was carried by hand where a peer would have sent it",
+			Description: "Examples:\n" +
+				"  # Came by mail: into the inbox, as if a peer had sent it\n" +
+				"  ledgerd handoff receive offer.bundle --data-dir data",
+			ArgsUsage: "FILE",
+			Flags:     ledgerFlags(outputFlag()), Action: with(receiveFile),
+		},
+		{
+			Name: "send", Usage: "have the daemon send an offer or an acceptance of this ledger now; or send a file to a peer yourself",
+			Description: "Examples:\n" +
+				"  # Now, and not when it is tried again by itself\n" +
+				"  ledgerd handoff send \"$OFFER\" --data-dir data\n" +
+				"  # A file\n" +
+				"  ledgerd handoff send offer.bundle --peer ledger.example/analysis \\\n" +
+				"    --data-dir data",
+			ArgsUsage: "EV|FILE",
+			Flags:     ledgerFlags(outputFlag(), &cli.StringFlag{Name: "peer", Usage: "`ORIGIN` of the peer that FILE is sent to"}),
+			Action:    with(sendHandoff),
 		},
 	}
 }

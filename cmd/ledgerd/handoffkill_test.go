@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -137,6 +138,11 @@ func (p *partner) client() *client.Client {
 	return c
 }
 
+func marshal(v any) []byte {
+	b, _ := json.MarshalIndent(v, "", " ")
+	return b
+}
+
 // TestHandoffsSurviveKills: two daemons are killed over and over while they hand over;
 // in the end every offer was accepted once, and both ledgers say so.
 func TestHandoffsSurviveKills(t *testing.T) {
@@ -157,14 +163,17 @@ func TestHandoffsSurviveKills(t *testing.T) {
 	r.start()
 	// The agent accepts what waits. What fails, because its daemon was killed or the
 	// other one asked first, it does again.
+	var refused []error // of the last time
 	accept := func() {
 		c := r.client()
 		all, err := c.Handoffs(t.Context(), nil)
+		refused = []error{err}
 		if err != nil {
 			return
 		}
 		for _, w := range all.Waiting {
-			_, _ = c.OpenRun(t.Context(), offers[w.Offer], api.OpenRun{Agent: r.agent, Task: "analyse", Continues: &w.Offer})
+			_, err = c.OpenRun(t.Context(), offers[w.Offer], api.OpenRun{Agent: r.agent, Task: "analyse", Continues: &w.Offer})
+			refused = append(refused, err)
 		}
 	}
 	done := func() bool {
@@ -190,7 +199,9 @@ func TestHandoffsSurviveKills(t *testing.T) {
 	}
 	for end := time.Now().Add(60 * time.Second); !done(); time.Sleep(100 * time.Millisecond) {
 		if accept(); time.Now().After(end) {
-			t.Fatalf("not every offer was answered\ngiver: %s\nreceiver: %s", g.daemon.stderr, r.daemon.stderr)
+			gave, _ := g.client().Handoffs(t.Context(), nil)
+			got, _ := r.client().Handoffs(t.Context(), nil)
+			t.Fatalf("not every offer was answered: %v\ngiver: %s\n%s\nreceiver: %s\n%s", errors.Join(refused...), marshal(gave), g.daemon.stderr, marshal(got), r.daemon.stderr)
 		}
 	}
 	g.kill()

@@ -18,7 +18,13 @@ func init() {
 		Name:  "init",
 		Usage: "make a ledger",
 		Description: "Makes keys (0600), entry 0, the first runtime and a token with every right for it.\n" +
-			"With --root-key the root's key stays where it is; the commands that change the registry then ask for it.",
+			"With --root-key the root's key stays where it is; the commands that change the registry then ask for it.\n\n" +
+			"Examples:\n" +
+			"  # Make a ledger, with its keys\n" +
+			"  ledgerd init --data-dir data --origin ledger.example/support\n" +
+			"  # The root's key is kept elsewhere: commands that need it ask for it\n" +
+			"  ledgerd init --data-dir sales --origin ledger.example/sales \\\n" +
+			"    --root-key usb/root.jwk",
 		Flags: []cli.Flag{
 			dataDirFlag(), headFileFlag(), outputFlag(),
 			&cli.StringFlag{Name: "origin", Usage: "`NAME` of the ledger, such as ledger.example/support"},

@@ -39,9 +39,12 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop)
 	defer stop()
 	app := newApp()
+	if theManual.Asked(app, args, os.Stdout) {
+		return 0
+	}
 	args, err := arrange(app, args, os.LookupEnv)
 	if err == nil {
-		err = app.RunContext(ctx, args)
+		err = errors.Join(app.RunContext(ctx, args), theManual.Unprinted())
 	}
 	if err == nil {
 		return 0
@@ -59,10 +62,20 @@ func run(args []string) int {
 
 func newApp() *cli.App {
 	slices.SortFunc(commands, func(a, b *cli.Command) int { return strings.Compare(a.Name, b.Name) })
-	cli.AppHelpTemplate = strings.ReplaceAll(cli.AppHelpTemplate, "{{template \"helpNameTemplate\" .}}", "{{.HelpName}} - {{.Usage}}")
-	return &cli.App{
-		Name:                   "ledgerd",
-		Usage:                  "keep an evidence ledger",
+	app := &cli.App{
+		Name:      "ledgerd",
+		Usage:     "keep an evidence ledger",
+		UsageText: "ledgerd COMMAND [options] [arguments]",
+		Description: "Every setting is a flag, or else LEDGERD_<FLAG> in the environment (LEDGERD_DATA_DIR), or else LEDGERD_<FLAG>_FILE,\n" +
+			"a file that holds the value, or else a member of the JSON object in --config. Commands that read or write a ledger\n" +
+			"work on a directory, or on the daemon that holds it.\n\n" +
+			"Examples:\n" +
+			"  # Make a ledger, and runs of transcripts\n" +
+			"  ledgerd init --data-dir data --origin ledger.example/support\n" +
+			"  ledgerd import --data-dir data transcripts.jsonl\n" +
+			"  # What an auditor needs: whom to trust, once, and the evidence\n" +
+			"  ledgerd trust --data-dir data > trust.json\n" +
+			"  ledgerd export --data-dir data --all -o all.bundle",
 		Version:                version(),
 		Commands:               commands,
 		HideHelpCommand:        true,
@@ -80,6 +93,8 @@ func newApp() *cli.App {
 		CommandNotFound: func(*cli.Context, string) {},
 		ExitErrHandler:  func(*cli.Context, error) {}, // run decides
 	}
+	theManual.Help(app)
+	return app
 }
 
 // usage is an error of the command line.

@@ -18,7 +18,8 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"ledgerd": func() { os.Exit(run(os.Args)) },
+		"ledgerd":      func() { os.Exit(run(os.Args)) },
+		"notes-server": notesServer,
 	})
 }
 
@@ -32,10 +33,15 @@ func TestScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	samples, err := filepath.Abs("../../internal/importer/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("RUNS", runs)
+			e.Setenv("SAMPLES", samples)
 			return nil
 		},
 		Cmds: scriptCommands(),

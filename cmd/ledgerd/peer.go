@@ -16,17 +16,37 @@ func init() {
 	register(&cli.Command{
 		Name:  "peer",
 		Usage: "say whose handoffs are taken, and where handoffs to them are sent",
+		Description: "Examples:\n" +
+			"  # Who are our peers?\n" +
+			"  ledgerd peer list --data-dir data",
 		Subcommands: []*cli.Command{
 			{
-				Name: "add", Usage: "add a peer, or replace the one of its origin", ArgsUsage: "URL",
+				Name: "add", Usage: "add a peer, or replace the one of its origin",
+				Description: "Examples:\n" +
+					"  # Their trust file came by a way that we trust\n" +
+					"  ledgerd peer add https://handoffs.example --trust analysis-trust.json \\\n" +
+					"    --data-dir data",
+				ArgsUsage: "URL",
 				Flags: ledgerFlags(outputFlag(),
 					&cli.PathFlag{Name: "trust", Usage: "`FILE` with its ledger, and those of whom it hands on, got by a way that you trust", Required: true},
 					&cli.StringFlag{Name: "origin", Usage: "`ORIGIN` of its ledger, where the file names several"},
 				),
 				Action: addPeer,
 			},
-			{Name: "list", Usage: "list the peers", Flags: ledgerFlags(outputFlag()), Action: listPeers},
-			{Name: "remove", Usage: "forget a peer: nothing of it is taken any more", ArgsUsage: "ORIGIN", Flags: ledgerFlags(outputFlag()), Action: removePeer},
+			{
+				Name: "list", Usage: "list the peers",
+				Description: "Examples:\n" +
+					"  # Who are our peers?\n" +
+					"  ledgerd peer list --data-dir data",
+				Flags: ledgerFlags(outputFlag()), Action: listPeers,
+			},
+			{
+				Name: "remove", Usage: "forget a peer: nothing of it is taken any more",
+				Description: "Examples:\n" +
+					"  # No handoffs of theirs any more\n" +
+					"  ledgerd peer remove ledger.example/analysis --data-dir data",
+				ArgsUsage: "ORIGIN", Flags: ledgerFlags(outputFlag()), Action: removePeer,
+			},
 		},
 	})
 }

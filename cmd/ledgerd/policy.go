@@ -22,20 +22,40 @@ func init() {
 	register(&cli.Command{
 		Name:  "policy",
 		Usage: "write, check and try out the policies of a runtime",
+		Description: "Examples:\n" +
+			"  # Policies to begin with, and what they are\n" +
+			"  ledgerd policy init policies\n" +
+			"  ledgerd policy check policies",
 		Subcommands: []*cli.Command{
 			{
-				Name: "init", Usage: "write policies to begin with", ArgsUsage: "DIR",
-				Description: "DIR must not be there, or be empty.",
-				Flags:       []cli.Flag{outputFlag()}, Action: initPolicies,
+				Name: "init", Usage: "write policies to begin with",
+				ArgsUsage: "DIR",
+				Description: "DIR must not be there, or be empty.\n\n" +
+					"Examples:\n" +
+					"  # For ledgerd serve --policies policies\n" +
+					"  ledgerd policy init policies",
+				Flags: []cli.Flag{outputFlag()}, Action: initPolicies,
 			},
 			{
-				Name: "check", Usage: "read all policies, and say what is wrong and where", ArgsUsage: "DIR",
-				Description: "DIR is a directory, or a file with the canonical text that a record's policy_set names.",
-				Flags:       []cli.Flag{outputFlag()}, Action: checkPolicies,
+				Name: "check", Usage: "read all policies, and say what is wrong and where",
+				ArgsUsage: "DIR",
+				Description: "DIR is a directory, or a file with the canonical text that a record's policy_set names.\n\n" +
+					"Examples:\n" +
+					"  # Are they sound?\n" +
+					"  ledgerd policy check policies",
+				Flags: []cli.Flag{outputFlag()}, Action: checkPolicies,
 			},
 			{
-				Name: "explain", Usage: "say what the policies decide about a request, and why", ArgsUsage: "DIR",
-				Description: "DIR is a directory, or a file with the canonical text that a record's policy_set names.",
+				Name: "explain", Usage: "say what the policies decide about a request, and why",
+				ArgsUsage: "DIR",
+				Description: "DIR is a directory, or a file with the canonical text that a record's policy_set names.\n\n" +
+					"Examples:\n" +
+					"  # May the agent give this refund?\n" +
+					"  ledgerd policy explain policies --principal support-agent \\\n" +
+					"    --action issue_refund --task complaint --input refund.json\n" +
+					"  # As a test: fail unless it is denied\n" +
+					"  ledgerd policy explain policies --principal eve --action issue_refund \\\n" +
+					"    --input refund.json --expect deny",
 				Flags: []cli.Flag{
 					outputFlag(),
 					&cli.StringFlag{Name: "principal", Usage: "the agent `NAME`", Required: true},
@@ -53,12 +73,15 @@ func init() {
 					&cli.StringSliceFlag{Name: "spent", Usage: "what it has spent, `UNIT=N`"},
 					&cli.StringSliceFlag{Name: "estimate", Usage: "what an attempt may cost, `UNIT=N`"},
 					&cli.BoolFlag{Name: "approved", Usage: "a human approved it"},
-					&cli.StringFlag{Name: "expect", Usage: "fail unless the effect is `EFFECT`: allow, deny or escalate"},
+					&cli.StringFlag{Name: "expect", Usage: "fail unless the effect is this one: `allow|deny|escalate`"},
 				},
 				Action: explainPolicies,
 			},
 			{
 				Name: "suggest", Usage: "draft policies that would permit what a run did, for review",
+				Description: "Examples:\n" +
+					"  # What this run did, as policies to begin with\n" +
+					"  ledgerd policy suggest --run \"$RUN\" --data-dir data > draft.cedar",
 				Flags:  ledgerFlags(outputFlag(), &cli.StringFlag{Name: "run", Usage: "what the run `RUN` did", Required: true}),
 				Action: with(suggestPolicies),
 			},

@@ -16,7 +16,11 @@ func init() {
 		Name:  "quickstart",
 		Usage: "see in a few seconds what a ledger is for",
 		Description: "Makes a ledger, starts the daemon on a free port of this machine, has agents work through six complaints, checks\n" +
-			"every claim offline, changes one record in a copy and has that checked too.",
+			"every claim offline, changes one record in a copy and has that checked too.\n\n" +
+			"Examples:\n" +
+			"  # Make a ledger, and look around in it afterwards\n" +
+			"  ledgerd quickstart --data-dir demo\n" +
+			"  ledgerd run list --data-dir demo",
 		Flags: []cli.Flag{
 			&cli.PathFlag{Name: "data-dir", Usage: "make the ledger in `DIR`, which must be empty or not there (default: a temporary directory, which stays)"},
 			&cli.BoolFlag{Name: "serve", Usage: "leave the daemon running"},

@@ -17,14 +17,35 @@ func init() {
 	register(&cli.Command{
 		Name:  "run",
 		Usage: "look at runs",
+		Description: "Examples:\n" +
+			"  # The runs, with what became of them\n" +
+			"  ledgerd run list --data-dir data",
 		Subcommands: []*cli.Command{
-			{Name: "list", Usage: "list runs in the order in which they were opened", Flags: ledgerFlags(outputFlag(), &cli.DurationFlag{Name: "stale", Usage: "only open runs whose last record is older than `DURATION`"}), Action: with(listRuns)},
-			{Name: "show", Usage: "show what was believed, allowed and executed in a run, side by side", ArgsUsage: "RUN", Flags: ledgerFlags(outputFlag()), Action: with(showRun)},
+			{
+				Name: "list", Usage: "list runs in the order in which they were opened",
+				Description: "Examples:\n" +
+					"  # The runs, with what became of them\n" +
+					"  ledgerd run list --data-dir data\n" +
+					"  # Which are open, and stand still for an hour?\n" +
+					"  ledgerd run list --stale 1h --data-dir data",
+				Flags: ledgerFlags(outputFlag(), &cli.DurationFlag{Name: "stale", Usage: "only open runs whose last record is older than `DURATION`"}), Action: with(listRuns),
+			},
+			{
+				Name: "show", Usage: "show what was believed, allowed and executed in a run, side by side",
+				Description: "Examples:\n" +
+					"  # RUN is its name in the list of runs\n" +
+					"  ledgerd run show \"$RUN\" --data-dir data",
+				ArgsUsage: "RUN", Flags: ledgerFlags(outputFlag()), Action: with(showRun),
+			},
 		},
 	})
 	register(&cli.Command{
-		Name: "erase", Usage: "erase a payload, and say so in the log", ArgsUsage: "COMMIT",
-		Flags: ledgerFlags(outputFlag(), &cli.StringFlag{Name: "reason", Usage: "`WHY`, an identifier: it stands in the log for good", Required: true}),
+		Name: "erase", Usage: "erase a payload, and say so in the log",
+		Description: "Examples:\n" +
+			"  # COMMIT is the commitment that the record names\n" +
+			"  ledgerd erase \"$COMMIT\" --reason asked-for --data-dir data",
+		ArgsUsage: "COMMIT",
+		Flags:     ledgerFlags(outputFlag(), &cli.StringFlag{Name: "reason", Usage: "`WHY`, an identifier: it stands in the log for good", Required: true}),
 		Action: with(func(c *cli.Context, t *target) error {
 			if err := args(c, "COMMIT"); err != nil {
 				return err

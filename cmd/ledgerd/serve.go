@@ -20,6 +20,7 @@ import (
 	"ledgerd/internal/exchange"
 	"ledgerd/internal/server"
 	"ledgerd/internal/telemetry"
+	"ledgerd/internal/traces"
 	"ledgerd/ledger/pebblestore"
 	"ledgerd/ledger/tlog"
 )
@@ -28,6 +29,11 @@ func init() {
 	register(&cli.Command{
 		Name:  "serve",
 		Usage: "serve a ledger over HTTP",
+		Description: "Examples:\n" +
+			"  # At http://127.0.0.1:8420, until it is interrupted\n" +
+			"  ledgerd serve --data-dir data\n" +
+			"  # At a Unix socket, with agents that may do what the policies permit\n" +
+			"  ledgerd serve --data-dir data --listen unix:ledgerd.sock --policies policies",
 		Flags: append(append(append(agentFlags(), notifyFlags()...), inboxFlags()...),
 			dataDirFlag(), headFileFlag(),
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8420", Usage: "`ADDRESS` host:port, or unix:/path"},
@@ -36,10 +42,11 @@ func init() {
 			&cli.PathFlag{Name: "tls-cert", Usage: "certificate chain in `FILE` (PEM): needed beyond loopback"},
 			&cli.PathFlag{Name: "tls-key", Usage: "its private key in `FILE` (PEM)"},
 			&cli.Int64Flag{Name: "max-payload", Usage: "largest payload in `BYTES` (default: 16 MiB)"},
-			&cli.PathFlag{Name: "backup-dir", Usage: "where backups that are asked for over HTTP go (default: DIR.backups)"},
+			&cli.PathFlag{Name: "backup-dir", Usage: "`DIR` for backups that are asked for over HTTP (default: that of --data-dir with .backups)"},
+			&cli.DurationFlag{Name: "idle-stop", Usage: "end when no request came, and none was at work, for `TIME` (default: never)"},
 			&cli.DurationFlag{Name: "grace", Value: 15 * time.Second, Usage: "`TIME` for what is under way when the daemon stops"},
-			&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL` debug, info, warn or error"},
-			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` text or json"},
+			&cli.StringFlag{Name: "log-level", Value: "info", Usage: "how much the daemon says: `debug|info|warn|error`"},
+			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "form of what it says: `text|json`"},
 		),
 		Action: serve,
 	})
@@ -61,6 +68,9 @@ func serve(c *cli.Context) error {
 	if err := mayListen("listen", "tls", address, secure != nil); err != nil {
 		return err
 	}
+	if err := mayIdle(c); err != nil {
+		return err
+	}
 	d, err := dataDir(c)
 	if err != nil {
 		return err
@@ -71,7 +81,7 @@ func serve(c *cli.Context) error {
 	}
 	metrics := server.NewMetrics()
 	fatal := make(chan error, 1)
-	l, err := d.Ledger(c.Context, datadir.Options{
+	l, err := openToServe(c, d, address, datadir.Options{
 		HeadFile: c.Path("head-file"), MaxPayload: c.Int64("max-payload"), Logger: log, OnCommit: metrics.Commit, Leases: true,
 		OnFatal: func(err error) { fatal <- err },
 	})
@@ -95,15 +105,21 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return errors.Join(err, handoffs.Close(), l.Close())
 	}
+	var spans *traces.Receiver
 	end := func() error {
+		spans.Close()
 		host.Close()
 		return handoffs.Close()
+	}
+	spans, err = spanReceiver(l, log)
+	if err != nil {
+		return errors.Join(err, end(), l.Close())
 	}
 	inbox, err := openInbox(c, l, handoffs, metrics, log)
 	if err != nil {
 		return errors.Join(err, end(), l.Close())
 	}
-	s, ln, err := listen(c, l, host, handoffs, tracing, metrics, log, address)
+	s, ln, err := listen(c, l, host, spans, handoffs, tracing, metrics, log, address)
 	if err != nil {
 		return errors.Join(err, inbox.Close(), end(), l.Close())
 	}
@@ -116,7 +132,17 @@ func serve(c *cli.Context) error {
 	humans.Start()
 	handoffs.Start()
 
-	err = serveUntil(c.Context, l, fatal, func(ctx context.Context) error {
+	ctx, stop := context.WithCancel(c.Context)
+	defer stop()
+	if d := c.Duration("idle-stop"); d > 0 {
+		go func() {
+			if s.Idle(ctx, d) {
+				log.Info("stopping: nobody asked for anything", "for", d)
+				stop()
+			}
+		}()
+	}
+	err = serveUntil(ctx, l, fatal, func(ctx context.Context) error {
 		return together(ctx, func(ctx context.Context) error { return s.Serve(ctx, ln, secure, c.Duration("grace")) },
 			func(ctx context.Context) error { return inbox.Serve(ctx, c.Duration("grace")) })
 	})
@@ -124,10 +150,46 @@ func serve(c *cli.Context) error {
 		err = end()
 		hush(humans)
 		flush(tracing, log)
-		err = errors.Join(err, l.Close(), d.Withdraw())
+		// While we have the directory: whoever has it next says where he listens.
+		err = errors.Join(err, d.Withdraw(), l.Close())
 		log.Info("stopped", "size", l.Head().Size)
 	}
 	return err
+}
+
+// mayIdle refuses to end by itself what peers count on, who come when they like.
+func mayIdle(c *cli.Context) error {
+	switch d := c.Duration("idle-stop"); {
+	case d < 0:
+		return usage("--idle-stop: want a time of 0 or more, found %s", d)
+	case d > 0 && c.String("handoffs") != "":
+		return usage("--idle-stop: want none with --handoffs: peers come when they like")
+	}
+	return nil
+}
+
+// openToServe opens the ledger. A daemon that ends by itself may be the next one of a
+// daemon that is ending: it waits for the directory as long as the one that has it says
+// that it listens, or listened, in the same place.
+func openToServe(c *cli.Context, d *datadir.Dir, address string, o datadir.Options) (*datadir.Ledger, error) {
+	last := time.Now()
+	if c.Duration("idle-stop") > 0 {
+		last = last.Add(c.Duration("grace") + answerTime)
+	}
+	for {
+		l, err := d.Ledger(c.Context, o)
+		if !errors.Is(err, pebblestore.ErrLocked) || time.Now().After(last) {
+			return l, err
+		}
+		if a, other := d.Daemon(); other == nil && a.URL != address {
+			return l, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-c.Context.Done():
+			return nil, errors.Join(err, c.Context.Err())
+		}
+	}
 }
 
 // flush sends the spans that are still here. They are no evidence: what cannot be
@@ -189,7 +251,7 @@ func together(ctx context.Context, serve ...func(context.Context) error) error {
 	return err
 }
 
-func listen(c *cli.Context, l *datadir.Ledger, host *agent.Host, handoffs *exchange.Exchange, tracing *telemetry.Tracing, metrics *server.Metrics, log *slog.Logger, address string) (*server.Server, net.Listener, error) {
+func listen(c *cli.Context, l *datadir.Ledger, host *agent.Host, spans *traces.Receiver, handoffs *exchange.Exchange, tracing *telemetry.Tracing, metrics *server.Metrics, log *slog.Logger, address string) (*server.Server, net.Listener, error) {
 	tokens, err := l.Dir.Tokens()
 	if err != nil {
 		return nil, nil, err
@@ -198,10 +260,14 @@ func listen(c *cli.Context, l *datadir.Ledger, host *agent.Host, handoffs *excha
 	if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
 		hosts = append(hosts, host)
 	}
-	s, err := server.New(server.Config{
+	cfg := server.Config{
 		Ledger: l.Ledger, Tokens: tokens, Agents: host, Handoffs: handoffs, PublicLog: c.Bool("public-log"), Hosts: hosts, Metrics: metrics, Logger: log,
 		Version: version(), Trace: tracing.Incoming, Backup: func(ctx context.Context) (string, error) { return backupNow(ctx, l, c.Path("backup-dir")) },
-	})
+	}
+	if spans != nil {
+		cfg.Spans = spans
+	}
+	s, err := server.New(cfg)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,20 +18,43 @@ func init() {
 	register(&cli.Command{
 		Name:  "token",
 		Usage: "make and revoke tokens",
+		Description: "Examples:\n" +
+			"  # Which tokens are there, and whose are they?\n" +
+			"  ledgerd token list --data-dir data",
 		Subcommands: []*cli.Command{
 			{
 				Name: "add", Usage: "make a token; its secret is shown once",
+				Description: "Examples:\n" +
+					"  # For a runtime on another machine\n" +
+					"  ledgerd token add --actor runtime --right record --right read \\\n" +
+					"    -o runtime.token --data-dir data\n" +
+					"  # For a dashboard, until that time\n" +
+					"  ledgerd token add --actor runtime --right read \\\n" +
+					"    --expires 2099-12-31T00:00:00Z --note dashboard \\\n" +
+					"    -o dashboard.token --data-dir data",
 				Flags: ledgerFlags(outputFlag(),
 					&cli.StringFlag{Name: "actor", Usage: "the `ACTOR` that it belongs to", Required: true},
-					&cli.StringSliceFlag{Name: "right", Usage: "`RIGHT` record, read, payloads, approve, act or administer", Required: true},
+					&cli.StringSliceFlag{Name: "right", Usage: "a right that it carries: `record|read|payloads|approve|act|gateway|administer`", Required: true},
 					&cli.StringFlag{Name: "expires", Usage: "until this `TIME` (RFC 3339)"},
 					&cli.StringFlag{Name: "note", Usage: "`TEXT` for whoever reads the list"},
 					&cli.PathFlag{Name: "o", Usage: "write the secret to `FILE` (0600) and not to stdout"},
 				),
 				Action: addToken,
 			},
-			{Name: "list", Usage: "list tokens, without secrets", Flags: ledgerFlags(outputFlag()), Action: listTokens},
-			{Name: "revoke", Usage: "end a token", ArgsUsage: "TOKEN", Flags: ledgerFlags(outputFlag()), Action: revokeToken},
+			{
+				Name: "list", Usage: "list tokens, without secrets",
+				Description: "Examples:\n" +
+					"  # Which tokens are there, and whose are they?\n" +
+					"  ledgerd token list --data-dir data",
+				Flags: ledgerFlags(outputFlag()), Action: listTokens,
+			},
+			{
+				Name: "revoke", Usage: "end a token",
+				Description: "Examples:\n" +
+					"  # TOKEN is its name in the list, such as tok_5f0c21a79b3d\n" +
+					"  ledgerd token revoke \"$TOKEN\" --data-dir data",
+				ArgsUsage: "TOKEN", Flags: ledgerFlags(outputFlag()), Action: revokeToken,
+			},
 		},
 	})
 }

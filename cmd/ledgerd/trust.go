@@ -12,7 +12,12 @@ func init() {
 	register(&cli.Command{
 		Name:  "trust",
 		Usage: "print what an auditor has to be given by a way that the operator does not control",
-		Flags: ledgerFlags(&cli.StringFlag{Name: "format", Value: "json", Usage: "`FORMAT` json (a trust file), policy (C2SP tlog-policy) or vkey (the log's key)"}),
+		Description: "Examples:\n" +
+			"  # For verify\n" +
+			"  ledgerd trust --data-dir data > trust.json\n" +
+			"  # For a witness or another C2SP client\n" +
+			"  ledgerd trust --format policy --data-dir data > log.policy",
+		Flags: ledgerFlags(&cli.StringFlag{Name: "format", Value: "json", Usage: "a trust file, a C2SP tlog-policy, or the log's key: `json|policy|vkey`"}),
 		Action: with(func(c *cli.Context, t *target) error {
 			if err := args(c); err != nil {
 				return err
