@@ -1,0 +1,3 @@
+// Package conformance holds the clients of all languages to one script: README.md. It
+// is Go only in its tests.
+package conformance

@@ -1,0 +1,9 @@
+"""A stand-in: ../README.md."""
+
+
+class GraphBubbleUp(Exception):
+    pass
+
+
+class GraphInterrupt(GraphBubbleUp):
+    pass

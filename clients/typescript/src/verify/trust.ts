@@ -1,0 +1,251 @@
+// Trust files, policies and signed tree heads (docs/bundle-format.md, "Trust
+// file" and "Accepting a tree head"; c2sp.org/tlog-policy, signed-note,
+// tlog-cosignature).
+import { sha256, strictBase64 } from './encoding.js';
+import * as ed25519 from './ed25519.js';
+import { parse, refuse, type Node } from './ijson.js';
+import { isIdentifier } from './record.js';
+
+const sourceOrder = ['confirmed', 'runtime', 'reported', 'observed', 'imported'];
+
+/** takes the members of an object apart, refusing unknown and missing ones. */
+function members<R extends string, O extends string = never>(
+  node: Node | undefined,
+  where: string,
+  required: R[],
+  optional: O[] = [],
+): Record<R, Node> & Partial<Record<O, Node>> {
+  if (node?.type !== 'object') refuse(`${where}: want an object`);
+  const o: Record<string, Node> = {};
+  for (const [name, n] of node.members) {
+    if (![...required, ...optional].some((known) => known === name)) refuse(`${where}: unknown member ${JSON.stringify(name)}`);
+    o[name] = n;
+  }
+  for (const name of required) if (!(name in o)) refuse(`${where}: ${name} is missing`);
+  return o as Record<R, Node> & Partial<Record<O, Node>>;
+}
+
+const text = (node: Node, where: string): string => (node?.type === 'string' ? node.value : refuse(`${where}: want a string`));
+const list = (node: Node, where: string): Node[] => (node?.type === 'array' ? node.items : refuse(`${where}: want an array`));
+
+/** A key of a log or a witness. */
+interface Vkey {
+  name: string;
+  id: string; // of name and key, in hexadecimal
+  type: number; // of its signatures
+  key: Buffer;
+}
+
+interface Policy {
+  log: Vkey;
+  witnesses: Map<string, Vkey>;
+  quorum: (good: Set<string>) => boolean;
+}
+
+/** An actor whose key the auditor has from the actor. */
+export interface Pin {
+  name: string;
+  role: string;
+  x: string;
+}
+
+/** What a trust file says of a ledger. */
+export interface Ledger {
+  origin: string;
+  policy: Policy;
+  actors: Map<string, Pin>; // by the thumbprint of the key
+}
+
+export type Ledgers = Map<string, Ledger>;
+
+export function parseTrust(bytes: Uint8Array): Ledgers {
+  if (bytes.length > 8 << 20) refuse('trust file: more than 8 MiB');
+  const top = members(parse(bytes, { spaceAround: true }), 'trust file', ['trust', 'ledgers']);
+  if (text(top.trust, 'trust') !== 'v1') refuse('trust: want "v1"');
+  const items = list(top.ledgers, 'ledgers');
+  if (items.length < 1 || items.length > 256) refuse('ledgers: want 1 to 256');
+  const ledgers: Ledgers = new Map();
+  for (const item of items) {
+    const ledger = parseLedger(item);
+    if (ledgers.has(ledger.origin)) refuse(`two ledgers of origin ${ledger.origin}`);
+    ledgers.set(ledger.origin, ledger);
+  }
+  onePurpose(ledgers);
+  return ledgers;
+}
+
+function parseLedger(item: Node): Ledger {
+  const m = members(item, 'ledger', ['policy', 'entry0'], ['actors', 'weakest_source']);
+  const policy = parsePolicy(text(m.policy, 'policy'));
+  const entry0 = text(m.entry0, 'entry0');
+  if (!entry0.startsWith('ev_')) refuse('entry0: want an evidence ID');
+  strictBase64(entry0.slice(3), 'base64url', 32);
+  const actors = new Map<string, Pin>();
+  for (const a of m.actors === undefined ? [] : list(m.actors, 'actors')) {
+    const { name, role, key } = members(a, 'actor', ['name', 'role', 'key']);
+    const k = members(key, 'key', ['kty', 'crv', 'x']);
+    if (text(k.kty, 'kty') !== 'OKP' || text(k.crv, 'crv') !== 'Ed25519') refuse('key: want an Ed25519 JWK');
+    const x = text(k.x, 'x');
+    if (!ed25519.goodKey(strictBase64(x, 'base64url', 32))) refuse('key: not a canonical point of prime order');
+    const actor = { name: text(name, 'name'), role: text(role, 'role'), x };
+    if (!isIdentifier(actor.name)) refuse('actor: name');
+    if (!['root', 'runtime', 'agent', 'tool', 'human'].includes(actor.role)) refuse('actor: role');
+    for (const other of actors.values()) {
+      if (other.name === actor.name && (other.role !== actor.role || other.x === x)) refuse(`actor ${actor.name}: one role, each key once`);
+    }
+    actors.set(ed25519.thumbprint(x), actor);
+  }
+  const weakest = m.weakest_source && text(m.weakest_source, 'weakest_source');
+  if (weakest !== undefined && !sourceOrder.includes(weakest)) refuse('weakest_source');
+  return { origin: policy.log.name, policy, actors };
+}
+
+function onePurpose(ledgers: Ledgers): void {
+  const purpose = new Map<string, string>();
+  const use = (x: string, what: string): void => {
+    if ((purpose.get(x) ?? what) !== what) refuse('one key with two purposes');
+    purpose.set(x, what);
+  };
+  for (const l of ledgers.values()) {
+    use(l.policy.log.key.toString('base64url'), `log ${l.origin}`);
+    for (const w of l.policy.witnesses.values()) use(w.key.toString('base64url'), 'witness');
+    for (const a of l.actors.values()) use(a.x, `actor ${a.name}`);
+  }
+}
+
+/** a verifier key: name+hash+base64(type ‖ key). */
+function parseVkey(s: string, types: number[]): Vkey {
+  const m = /^([^\s+]+)\+([0-9a-f]{8})\+(.+)$/.exec(s);
+  if (!m) refuse(`vkey ${JSON.stringify(s)}`);
+  const [, name, hash, base64] = m as unknown as [string, string, string, string];
+  const data = strictBase64(base64, 'base64');
+  const id = sha256(name, '\n', data).subarray(0, 4);
+  const type = data[0] ?? 0;
+  const key = data.subarray(1);
+  if (!types.includes(type)) refuse(`vkey of ${name}: signature type ${type}`);
+  if (id.toString('hex') !== hash) refuse(`vkey of ${name}: the key ID is not that of name and key`);
+  if (type === 6 ? key.length !== 1312 : !ed25519.goodKey(key)) refuse(`vkey of ${name}: no such key`);
+  return { name, id: hash, type, key };
+}
+
+function parsePolicy(s: string): Policy {
+  let log: Vkey | undefined;
+  let quorum: string | undefined;
+  const witnesses = new Map<string, Vkey>();
+  const groups = new Map<string, { need: number; names: string[] }>();
+  const grouped = new Set<string>();
+  const keys = new Set<string>();
+  const fresh = (name = ''): string => {
+    if (name === 'none' || witnesses.has(name) || groups.has(name)) refuse(`policy: name ${name} is taken`);
+    return name;
+  };
+  const vkey = (v = '', types: number[]): Vkey => {
+    const k = parseVkey(v, types);
+    if (keys.has(k.key.toString('hex'))) refuse('policy: two lines have the same key');
+    keys.add(k.key.toString('hex'));
+    return k;
+  };
+  for (const row of s.split('\n')) {
+    const f = row.trim().split(/[ \t]+/);
+    if (f[0] === '' || f[0]?.startsWith('#')) continue;
+    if (f[0] === 'log' && (f.length === 2 || f.length === 3) && !log) log = vkey(f[1], [1]);
+    else if (f[0] === 'witness' && (f.length === 3 || f.length === 4)) witnesses.set(fresh(f[1]), vkey(f[2], [4, 6]));
+    else if (f[0] === 'group' && f.length >= 4) {
+      const names = f.slice(3);
+      const need = f[2] === 'any' ? 1 : f[2] === 'all' ? names.length : /^[1-9][0-9]*$/.test(f[2] ?? '') ? Number(f[2]) : 0;
+      if (need < 1 || need > names.length) refuse('policy: threshold');
+      for (const n of names) {
+        if (grouped.has(n) || (!witnesses.has(n) && !groups.has(n))) refuse(`policy: member ${n}`);
+        grouped.add(n);
+      }
+      groups.set(fresh(f[1]), { need, names });
+    } else if (f[0] === 'quorum' && f.length === 2 && quorum === undefined) {
+      const [, of = ''] = f;
+      if (of !== 'none' && !witnesses.has(of) && !groups.has(of)) refuse('policy: quorum');
+      quorum = of;
+    } else refuse(`policy: line ${JSON.stringify(row)}`);
+  }
+  if (!log || quorum === undefined) refuse('policy: want one log line and one quorum line');
+  if (witnesses.size + groups.size > 256) refuse('policy: more than 256 witnesses and groups');
+  const met = (name: string, good: Set<string>): boolean => {
+    const group = groups.get(name);
+    return group ? group.names.filter((n) => met(n, good)).length >= group.need : good.has(name);
+  };
+  const asked = quorum;
+  return { log, witnesses, quorum: (good) => asked === 'none' || met(asked, good) };
+}
+
+// What is white space in a key's name: Unicode's White_Space, not JavaScript's \s.
+const name = '[^+\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+';
+const signatureLine = new RegExp(`^— (${name}) ([A-Za-z0-9+/=]+)$`);
+
+/** takes a signed note apart; nothing in it is verified. size is a BigInt. */
+export interface Head {
+  origin: string;
+  size: bigint;
+  root: Buffer;
+  body: string;
+  signatures: { name: string | undefined; id: string; data: Buffer }[];
+  none: boolean; // it is no signed note
+}
+
+export function parseHead(note: string): Head {
+  const blank = note.lastIndexOf('\n\n'); // without one nobody signed it
+  const cut = blank < 0 ? note.length - 1 : blank;
+  if (Buffer.byteLength(note) > 65536 || note[cut] !== '\n' || /\p{Cs}/u.test(note)) refuse('tree head: no note of at most 64 KiB');
+  const body = note.slice(0, cut + 1);
+  const tail = note.slice(cut + 2);
+  if (tail !== '' && !tail.endsWith('\n')) refuse('tree head: the last signature line has no end');
+  const rows = tail.split('\n').slice(0, -1);
+  // c2sp.org/signed-note refuses more than the form: such a note is none that a log signed.
+  let none = /[\x00-\x09\x0b-\x1f]/.test(note) || rows.length > 100;
+  const signatures = rows.map((row) => {
+    const at = row.indexOf(' ', 2);
+    if (!row.startsWith('— ') || at < 3) refuse('tree head: a signature line that is none');
+    const data = strictBase64(row.slice(at + 1), 'base64');
+    if (data.length < 5) refuse('tree head: a signature line that is none');
+    const m = signatureLine.exec(row);
+    if (!m) none = true;
+    return { name: m?.[1], id: data.subarray(0, 4).toString('hex'), data: data.subarray(4) };
+  });
+  const [origin, size = '', root = ''] = body.split('\n').slice(0, -1);
+  if (!origin) refuse('tree head: origin');
+  if (!/^(0|[1-9][0-9]{0,18})$/.test(size) || BigInt(size) > 1n << 62n) refuse('tree head: size');
+  return { origin, size: BigInt(size), root: strictBase64(root, 'base64', 32), body, signatures, none };
+}
+
+/** What a trust file says of a tree head. signed: by the log, with a quorum or without. */
+export interface Accepted {
+  answer: 'accepted' | 'broken' | 'undecidable';
+  why?: string;
+  signed?: boolean;
+}
+
+export function acceptHead(head: Head, ledgers: Ledgers): Accepted {
+  if (head.none) return { answer: 'broken', why: 'no signed note' };
+  const by = (k: Vkey) => head.signatures.filter((s) => s.name === k.name && s.id === k.id);
+  const signers = [...ledgers.values()].filter((l) => by(l.policy.log).length > 0);
+  const witnessed = [...ledgers.values()].some((l) => [...l.policy.witnesses.values()].some((w) => by(w).length > 0));
+  const ledger = ledgers.get(head.origin);
+  if (!ledger && signers.length === 0 && !witnessed) return { answer: 'undecidable', why: `no ledger ${head.origin} in the trust file` };
+  if (signers.length > 0 && !signers.some((l) => l === ledger)) return { answer: 'broken', why: 'the origin is not the name of the key that signed' };
+  const witnesses = ledger?.policy.witnesses ?? new Map<string, Vkey>();
+  const known = new Set([...witnesses.values()].map((w) => `${w.name} ${w.id}`));
+  if (head.signatures.every((s) => known.has(`${s.name} ${s.id}`))) return { answer: 'broken', why: 'not signed by a log' };
+  if (!ledger || signers.length === 0) return { answer: 'undecidable', why: 'signed by a key that the trust file does not have' };
+
+  const { log } = ledger.policy;
+  if (!by(log).every((s) => ed25519.verify(log.key, Buffer.from(head.body), s.data))) return { answer: 'broken', why: "the log's signature does not verify" };
+  if (head.size === 0n && !head.root.equals(sha256())) return { answer: 'broken', why: 'size 0 with a root' };
+  const good = new Set<string>();
+  for (const [name, w] of witnesses) if (by(w).some((s) => cosigned(w, s.data, head.body))) good.add(name);
+  if (!ledger.policy.quorum(good)) return { answer: 'undecidable', why: 'too few witnesses cosigned', signed: true };
+  return { answer: 'accepted', signed: true };
+}
+
+/** c2sp.org/tlog-cosignature. Node 20 has no ML-DSA: a cosignature of type 6 is as good as none. */
+function cosigned(witness: Vkey, data: Buffer, body: string): boolean {
+  if (witness.type !== 4 || data.length !== 72) return false;
+  const message = `cosignature/v1\ntime ${data.readBigUInt64BE(0)}\n${body}`;
+  return ed25519.verify(witness.key, Buffer.from(message), data.subarray(8));
+}
