@@ -14,7 +14,11 @@ func documents(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(files, "README.md", "CONTRIBUTING.md")
+	more, err := filepath.Glob("docs/*/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(append(files, more...), "README.md", "CONTRIBUTING.md")
 }
 
 // TestLinks: every relative link of a document leads somewhere.

@@ -14,6 +14,9 @@ import (
 // directory of its own, and requires of the last line the exit code that the
 // run's verdict asks for. The daemon is started by other tests.
 func TestREADME(t *testing.T) {
+	if testing.Short() {
+		t.Skip("in one goroutine the race detector has nothing to see; runs without -short")
+	}
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -77,6 +80,9 @@ func TestREADME(t *testing.T) {
 // prints, but for names that differ each time. A line "…" stands for what is left
 // out.
 func TestREADMEShowsTheQuickstart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("in one goroutine the race detector has nothing to see; runs without -short")
+	}
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
