@@ -447,7 +447,7 @@ func TestVaultPowerLossAtEveryOperation(t *testing.T) {
 			var ops, points, failures atomic.Int64
 			every := int64(1)
 			if testing.Short() {
-				every = 17
+				every = 53
 			}
 			fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
 				if op.Kind.ReadOrWrite() != errorfs.OpIsWrite || op.Kind == errorfs.OpMkdirAll {

@@ -19,6 +19,7 @@ import (
 	"ledgerd/audit"
 	"ledgerd/bundle"
 	"ledgerd/internal/inspect"
+	"ledgerd/internal/raced"
 	"ledgerd/internal/report"
 	"ledgerd/internal/report/forms"
 )
@@ -30,6 +31,7 @@ import (
 // Short tests take every 47th change. LEDGERD_TEST_TAMPER=all has every bit of every file
 // turned, and takes minutes.
 func TestTampered(t *testing.T) {
+	raced.Skip(t)
 	percent := debug.SetGCPercent(800) // readers have large buffers, which are soon garbage
 	t.Cleanup(func() { debug.SetGCPercent(percent) })
 	for _, s := range tamperSamples(t) {

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"ledgerd/evidence"
+	"ledgerd/internal/raced"
 	"ledgerd/runtime"
 )
 
@@ -298,6 +299,7 @@ const plainEntities = `[{"uid":{"type":"Agent","id":"support"},"parents":[{"type
 // decision, no reason and no error, compared with Cedar over all policies as they
 // stand and all of the context.
 func TestAgainstPlainCedar(t *testing.T) {
+	raced.Skip(t)
 	seen := make(map[string]int)
 	check := func(t *rapid.T) {
 		g := gen{t}
