@@ -139,7 +139,13 @@ func settings(command *cli.Command, given map[string]bool, config string, lookup
 			return nil, err
 		}
 		if said {
-			out = append(out, "--"+name+"="+value)
+			values := []string{value}
+			if _, list := f.(*cli.StringSliceFlag); list { // one variable, several values
+				values = strings.Split(value, ",")
+			}
+			for _, value := range values {
+				out = append(out, "--"+name+"="+value)
+			}
 			continue
 		}
 		for _, value := range file[name] {

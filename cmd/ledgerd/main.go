@@ -67,7 +67,8 @@ func newApp() *cli.App {
 		Usage:     "keep an evidence ledger",
 		UsageText: "ledgerd COMMAND [options] [arguments]",
 		Description: "Every setting is a flag, or else LEDGERD_<FLAG> in the environment (LEDGERD_DATA_DIR), or else LEDGERD_<FLAG>_FILE,\n" +
-			"a file that holds the value, or else a member of the JSON object in --config. Commands that read or write a ledger\n" +
+			"a file that holds the value, or else a member of the JSON object in --config. Where a flag may be given several times,\n" +
+			"a variable has its values with commas between them, and the member is a list. Commands that read or write a ledger\n" +
 			"work on a directory, or on the daemon that holds it.\n\n" +
 			"Examples:\n" +
 			"  # Make a ledger, and runs of transcripts\n" +
@@ -76,10 +77,12 @@ func newApp() *cli.App {
 			"  # What an auditor needs: whom to trust, once, and the evidence\n" +
 			"  ledgerd trust --data-dir data > trust.json\n" +
 			"  ledgerd export --data-dir data --all -o all.bundle",
-		Version:                version(),
-		Commands:               commands,
-		HideHelpCommand:        true,
-		UseShortOptionHandling: false,
+		Version:         version(),
+		Commands:        commands,
+		HideHelpCommand: true,
+		// A resource or the name of a file may have a comma in it.
+		DisableSliceFlagSeparator: true,
+		UseShortOptionHandling:    false,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "`FILE` of settings: a JSON object with names of flags as members"},
 		},
