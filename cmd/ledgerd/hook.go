@@ -201,7 +201,7 @@ func installHook(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	change, err := f.Install(command, c.Duration("wait"))
+	change, err := f.Install(command, install.Options{Wait: c.Duration("wait"), Observe: c.String("mode") == "observe"})
 	if err != nil {
 		return err
 	}

@@ -107,6 +107,8 @@ func answerClaude(k Kind, a Answer) Out {
 		}})) + "\n"}
 	case a.Block && (k == Stop || k == SubagentStop):
 		return Out{Stdout: string(marshal(map[string]string{"decision": "block", "reason": a.Why})) + "\n"}
+	case a.Note != "" && k == Before: // with another code than 0 it would be blocked, by an entry that says onFailure
+		return Out{Stdout: string(marshal(map[string]string{"systemMessage": "ledgerd: " + a.Note})) + "\n"}
 	}
 	// Nothing on stdout is no decision: the agent's own permissions apply. It is not
 	// said to allow, for that would go past them.

@@ -101,6 +101,8 @@ func answerCursor(k Kind, a Answer) Out {
 		return Out{Stdout: string(marshal(map[string]string{"followup_message": a.Why})) + "\n"}
 	case a.Block:
 		return byExit(a)
+	case a.Note != "" && k == Before: // with another code than 0 it would be blocked (failClosed)
+		return Out{Stdout: "{}\n", Stderr: "ledgerd: " + a.Note + "\n"}
 	}
 	return noted(a, "{}\n") // an object that decides nothing: what is no JSON counts as a failure
 }

@@ -19,7 +19,7 @@ func TestObserve(t *testing.T) {
 	h.secret = h.Grant(daemontest.Agent, api.RightAct, api.RightGateway)
 	h.call.Mode, h.call.Token = "observe", h.secret
 	for id, command := range map[string]string{"toolu_2": "rm -rf /", "toolu_3": "git push"} {
-		if o := h.before(id, "Bash", object{"command": command}); o.Exit != 1 || o.Stdout != "" || !strings.Contains(o.Stderr, "not enforced: the policies say ") {
+		if o := h.before(id, "Bash", object{"command": command}); o.Exit != 0 || !strings.Contains(o.Stdout, "not enforced: the policies say ") {
 			t.Errorf("%+v", o)
 		}
 		h.passes(h.after(id, "Bash", object{"command": command}))

@@ -34,11 +34,11 @@ type layout struct {
 }
 
 // entry is the hook for an event, as JSON.
-func (l *layout) entry(event, command string, wait time.Duration) string {
+func (l *layout) entry(event, command string, o Options) string {
 	seconds := 60
 	switch event {
 	case l.before:
-		seconds += int(wait.Seconds())
+		seconds += int(o.Wait.Seconds())
 	case l.end:
 		seconds = l.atEnd
 	}
@@ -46,7 +46,7 @@ func (l *layout) entry(event, command string, wait time.Duration) string {
 	if l.kind != "" {
 		text = `"type": ` + quoted(l.kind) + ", " + text
 	}
-	if event == l.before && l.closed != "" {
+	if event == l.before && l.closed != "" && !o.Observe {
 		text += ", " + l.closed
 	}
 	if l.grouped {
@@ -157,10 +157,15 @@ type Change struct {
 	old, new []byte
 }
 
+// Options are what the agent has to know of the command that it calls.
+type Options struct {
+	Wait    time.Duration // how long a call is held for a human
+	Observe bool          // it blocks nothing, and so does its failure
+}
+
 // Install returns the change that adds a hook which calls a command, nil where it stands
-// there already. Another one of ledgerd's is replaced. wait is how long a call is held for
-// a human.
-func (f *File) Install(command []string, wait time.Duration) (*Change, error) {
+// there already. Another one of ledgerd's is replaced.
+func (f *File) Install(command []string, o Options) (*Change, error) {
 	data := f.data
 	if data == nil {
 		first := "{}"
@@ -169,7 +174,7 @@ func (f *File) Install(command []string, wait time.Duration) (*Change, error) {
 		}
 		data = []byte(first + "\n")
 	}
-	entry := func(event string) string { return f.entry(event, shell(command), wait) }
+	entry := func(event string) string { return f.entry(event, shell(command), o) }
 	data, err := f.without(data, entry)
 	if err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ func open(t *testing.T, agent, home string) *File {
 
 func install(t *testing.T, agent, home string, command ...string) *Change {
 	t.Helper()
-	c, err := open(t, agent, home).Install(append([]string{"/opt/my tools/ledgerd", "hook", "--agent", agent}, command...), 0)
+	c, err := open(t, agent, home).Install(append([]string{"/opt/my tools/ledgerd", "hook", "--agent", agent}, command...), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,10 +200,16 @@ func TestFailures(t *testing.T) {
 		if (n == 1) != (want != "") || n > 1 {
 			t.Errorf("%s: found %d", agent, n)
 		}
-		c, err := open(t, agent, t.TempDir()).Install([]string{"ledgerd", "hook", "--agent", agent, "--wait", "5m"}, 5*time.Minute)
+		c, err := open(t, agent, t.TempDir()).Install([]string{"ledgerd", "hook", "--agent", agent, "--wait", "5m"}, Options{Wait: 5 * time.Minute})
 		must(t, err)
 		if n := strings.Count(c.Diff(), `"timeout": 360`); n != 1 { // it has time to wait before a call
 			t.Errorf("%s: found %d", agent, n)
+		}
+		// One that only observes blocks nothing, and so does its failure.
+		c, err = open(t, agent, t.TempDir()).Install([]string{"ledgerd", "hook", "--agent", agent, "--mode", "observe"}, Options{Observe: true})
+		must(t, err)
+		if strings.Contains(c.Diff(), "onFailure") || strings.Contains(c.Diff(), "failClosed") {
+			t.Errorf("%s: it observes, and its failure blocks:\n%s", agent, c.Diff())
 		}
 	}
 }
