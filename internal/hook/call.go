@@ -111,16 +111,14 @@ func (c *Call) Do(ctx context.Context, send Transport, err error, in io.Reader, 
 	if bad != nil {
 		return refuse(fmt.Errorf("the event on standard input: %w", bad))
 	}
-	if err != nil {
-		send = func(context.Context, string, string, []byte) (int, []byte, error) { return 0, nil, noWay{err} }
-	}
 	ctx, cancel := context.WithTimeout(ctx, c.Wait+30*time.Second)
 	defer cancel()
 	key := c.Run
 	if key == "" && c.RunOf != nil && err == nil {
-		if key, bad = c.RunOf(ctx, e.Session, e.Kind == End); bad != nil {
-			return refuse(bad)
-		}
+		key, err = c.RunOf(ctx, e.Session, e.Kind == End)
+	}
+	if err != nil {
+		send = func(context.Context, string, string, []byte) (int, []byte, error) { return 0, nil, noWay{err} }
 	}
 	return give(agent.Answer(e.Kind, Handle(ctx, Config{
 		Agent: agent, Send: send, Key: key, Task: cmp.Or(c.Task, DefaultTask), Observe: observe, Wait: c.Wait, SendBack: c.SendBack,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -377,6 +378,21 @@ func TestOutOfReach(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	h.passes(h.after("toolu_y", "Bash", object{"command": "rm -rf /"})) // it is on record that it was denied
+}
+
+// TestNoRun: a session of which no run can be told is as a daemon out of reach: said in the
+// agent's own words, and no agent is held up by it without end.
+func TestNoRun(t *testing.T) {
+	h := newHouse(t, contract)
+	h.call.RunOf = func(context.Context, string, bool) (string, error) { return "", errors.New("a page of the book is torn") }
+	h.blocks(h.before("toolu_1", "Bash", object{"command": "ls"}), "a page of the book is torn")
+	if o := h.after("toolu_1", "Bash", object{"command": "ls"}); o.Exit != 1 || strings.Contains(o.Stderr, "Not run") {
+		t.Errorf("%+v", o)
+	}
+	h.sendsBack(h.stop(false), "could not be checked")
+	if o := h.stop(true); o.Exit != 1 || o.Stdout != "" {
+		t.Errorf("it is held up again: %+v", o)
+	}
 }
 
 // TestReconcile: what came of calls that were never reported is read from the
