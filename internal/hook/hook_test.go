@@ -484,6 +484,24 @@ func TestTwoAtOnce(t *testing.T) {
 	if got := h.executions("gemini-cli.g"); len(got) != 8 {
 		t.Errorf("found %d", len(got))
 	}
+	// One that was never made, and then the same again: what came of that is that one's.
+	for _, name := range []string{"BeforeTool", "BeforeTool", "AfterTool"} {
+		h.raw(event(name))
+	}
+	if doubt := h.state("gemini-cli.g").InDoubt; len(doubt) != 1 || !strings.HasSuffix(doubt[0].Step, ":9") {
+		t.Errorf("%+v", doubt)
+	}
+	h.raw(event("AfterTool"))
+	// A session that goes on after its end is another run, and its calls are that one's.
+	h.raw(`{"session_id":"g","hook_event_name":"SessionEnd"}`)
+	for _, name := range []string{"BeforeTool", "AfterTool"} {
+		if o := h.raw(event(name)); o.Stdout != "{}\n" || o.Exit != 0 {
+			t.Errorf("%+v", o)
+		}
+	}
+	if got := h.executions("gemini-cli.g.2"); len(got) != 1 {
+		t.Errorf("found %d", len(got))
+	}
 	h.sound(key1)
 	h.sound("gemini-cli.g")
 }

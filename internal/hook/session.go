@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -313,16 +314,19 @@ func (s *session) recorded() outcome {
 	return o
 }
 
-// openCall returns the first call with this tool and input that has no outcome yet, "" if
+// openCall returns the last call with this tool and input that has no outcome yet, "" if
 // there is none. Of several under way one outcome is as good as the other: nobody can
-// tell them apart.
+// tell them apart. One before them may never have been made.
 func (s *session) openCall(ctx context.Context) (string, error) {
 	state, err := s.state(ctx)
 	if err != nil {
 		return "", err
 	}
+	if state.State != "open" {
+		return "", &problem{Reason: reasonEnded}
+	}
 	prefix := strings.TrimSuffix(numbered(s.e.Tool, callDigest(s.e.Tool, s.e.Input), 0), "0")
-	for _, d := range state.InDoubt {
+	for _, d := range slices.Backward(state.InDoubt) {
 		if strings.HasPrefix(d.Step, prefix) {
 			return d.Step, nil
 		}
