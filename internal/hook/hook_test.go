@@ -3,6 +3,8 @@ package hook
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -603,8 +605,12 @@ func TestHostile(t *testing.T) {
 	// A big output is recorded by its digest.
 	h.passes(h.before("toolu_big", "Bash", object{"command": "yes"}))
 	h.passes(h.event("PostToolUse", object{"tool_name": "Bash", "tool_input": object{"command": "yes"}, "tool_use_id": "toolu_big", "tool_response": strings.Repeat("y", 3<<20)}))
-	if x := h.executions(key1)["toolu_big"]; x == nil || x.Output.Size > 200 {
-		t.Errorf("%+v", x)
+	sum := sha256.Sum256([]byte(`"` + strings.Repeat("y", 3<<20) + `"`))
+	want := fmt.Sprintf(`{"dev.ledgerd/too_large":{"sha256":%q,"size":%d}}`, base64.RawURLEncoding.EncodeToString(sum[:]), 3<<20+2)
+	if x := h.executions(key1)["toolu_big"]; x == nil {
+		t.Error("it is not recorded")
+	} else if p, err := (runtime.Embedded{Ledger: h.Ledger.Ledger}).ReadPayload(context.Background(), x.Output.Commit); err != nil || string(p.Data) != want {
+		t.Errorf("want %s, found %v %v", want, p, err)
 	}
 	// An agent that there is no adapter for, and a mode that there is not.
 	h.call.Agent = "other"

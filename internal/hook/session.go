@@ -3,6 +3,8 @@ package hook
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -354,12 +356,13 @@ func (s *session) report(ctx context.Context, name string, attempt int, o outcom
 	return err
 }
 
-// output is what is recorded of an output.
+// output is what is recorded of an output, as package mcp has it.
 func output(v jsontext.Value) jsontext.Value {
 	if len(v) <= maxOutput {
 		return v
 	}
-	return fmt.Appendf(nil, `{"dev.ledgerd/too_large":{"digest":%q,"size":%d}}`, digest(v), len(v))
+	sum := sha256.Sum256(v)
+	return fmt.Appendf(nil, `{"dev.ledgerd/too_large":{"sha256":%q,"size":%d}}`, base64.RawURLEncoding.EncodeToString(sum[:]), len(v))
 }
 
 // reconcile reports what the transcript says of calls without an outcome, and in the
