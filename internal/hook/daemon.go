@@ -208,6 +208,7 @@ type (
 	runState struct {
 		State      string `json:"state"`
 		Checkpoint string `json:"checkpoint"`
+		Verdict    string `json:"verdict"` // on the last claim
 		InDoubt    []struct {
 			Step    string `json:"step"`
 			Attempt int    `json:"attempt"`
@@ -250,6 +251,8 @@ const (
 	stateInDoubt   = "in_doubt"
 
 	effectAllow = "allow"
+
+	supported = "supported" // the result of a verdict
 
 	reasonNotFound = "not_found"
 	reasonEnded    = "run_ended"

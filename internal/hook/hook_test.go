@@ -278,6 +278,10 @@ func TestStop(t *testing.T) {
 	h.sendsBack(h.stop(false), "(1 of 3)")
 	h.did("Bash", test)
 	h.passes(h.stop(true))
+	h.did("Edit", edit)
+	h.sendsBack(h.stop(true), "(1 of 3)") // another hook has sent it on, though it was done
+	h.did("Bash", test)
+	h.passes(h.stop(true))
 	h.passes(h.event("SessionEnd", nil))
 	if st := h.state(key1); st.End != evidence.Completed {
 		t.Errorf("%+v", st)
@@ -838,7 +842,7 @@ func TestWire(t *testing.T) {
 		stateAllowed: api.StepAllowed, stateSucceeded: api.StepSucceeded, stateDenied: api.StepDenied, stateWaiting: api.StepWaiting, stateInDoubt: api.StepInDoubt,
 		reasonNotFound: api.ReasonNotFound, reasonEnded: api.ReasonEnded, reasonChanged: api.ReasonChanged, reasonReported: api.ReasonReported,
 		reasonDenied: api.ReasonNotPermitted, reasonClaim: api.ReasonUnsupported, reasonNoClaim: api.ReasonNoClaim, reasonInvalid: api.ReasonInvalid,
-		success: string(evidence.StatusSuccess), failure: string(evidence.StatusFailure), accepted: string(evidence.StatusAccepted),
+		supported: string(evidence.Supported), success: string(evidence.StatusSuccess), failure: string(evidence.StatusFailure), accepted: string(evidence.StatusAccepted),
 		unknown: string(evidence.StatusUnknown), notRun: string(evidence.StatusNotRun),
 	} {
 		if here != there {

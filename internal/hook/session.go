@@ -457,7 +457,7 @@ func (s *session) judge(ctx context.Context) (Answer, error) {
 		return Answer{}, nil
 	}
 	n, row := parseSentBack(state.Checkpoint)
-	if !s.e.Again {
+	if !s.e.Again || state.Verdict == supported { // who was done, and went on all the same, was not sent back by this hook
 		row = 0
 	}
 	why := fmt.Sprintf("%s: %s", v.Result, strings.Join(v.Why, "; "))
