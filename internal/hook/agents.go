@@ -51,9 +51,15 @@ func For(name string) (*Agent, error) {
 }
 
 // Parse reads what the agent gave. What is no I-JSON, such as a member that stands
-// twice, is refused: the agent and its hook would read two things in it.
+// twice, is refused: the agent and its hook would read two things in it. But of what has
+// happened the texts may have been cut by the agent, and a character with them.
 func (g *Agent) Parse(raw []byte) (*Event, error) {
 	e, err := g.parse(raw)
+	if err != nil {
+		if told, bad := g.parse(whole(raw)); bad == nil && told.Kind != Before && told.Kind != Other {
+			e, err = told, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -128,7 +128,7 @@ func claudeOutcomes(path string) (map[string]outcome, error) {
 			} `json:"message"`
 			Result jsontext.Value `json:"toolUseResult"`
 		}
-		if json.Unmarshal(line, &entry) != nil {
+		if readEntry(line, &entry) != nil {
 			return
 		}
 		if entry.Type == "assistant" {

@@ -85,7 +85,7 @@ func codexOutcomes(path string) (map[string]outcome, error) {
 				Item codexItem `json:"item"`
 			} `json:"payload"`
 		}
-		if json.Unmarshal(line, &entry) != nil || entry.Type != "event_msg" || entry.Payload.Type != "item_completed" {
+		if readEntry(line, &entry) != nil || entry.Type != "event_msg" || entry.Payload.Type != "item_completed" {
 			return
 		}
 		if o, ok := entry.Payload.Item.outcome(); ok {

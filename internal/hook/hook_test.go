@@ -390,7 +390,9 @@ func TestOutOfReach(t *testing.T) {
 // agent's own words, and no agent is held up by it without end.
 func TestNoRun(t *testing.T) {
 	h := newHouse(t, contract)
-	h.call.RunOf = func(context.Context, string, bool) (string, error) { return "", errors.New("a page of the book is torn") }
+	h.call.RunOf = func(context.Context, string, bool) (string, error) {
+		return "", errors.New("a page of the book is torn")
+	}
 	h.blocks(h.before("toolu_1", "Bash", object{"command": "ls"}), "a page of the book is torn")
 	if o := h.after("toolu_1", "Bash", object{"command": "ls"}); o.Exit != 1 || strings.Contains(o.Stderr, "Not run") {
 		t.Errorf("%+v", o)
@@ -398,6 +400,44 @@ func TestNoRun(t *testing.T) {
 	h.sendsBack(h.stop(false), "could not be checked")
 	if o := h.stop(true); o.Exit != 1 || o.Stdout != "" {
 		t.Errorf("it is held up again: %+v", o)
+	}
+}
+
+// TestCutText: an agent that shortens a text may cut a character in two. What came of a call
+// is recorded all the same, and an agent that stops is judged; a call is not asked for, since
+// two readers would read two things in it.
+func TestCutText(t *testing.T) {
+	h := newHouse(t, contract)
+	input := object{"command": "npm test"}
+	half := func(name, id, member string) string {
+		return `{"session_id":"s-1","hook_event_name":"` + name + `","tool_name":"Bash","tool_use_id":"` + id + `","tool_input":{"command":"npm test"},"stop_hook_active":true,` +
+			member + `}`
+	}
+	h.did("Edit", object{"file_path": "/a"})
+	h.passes(h.before("toolu_a", "Bash", input))
+	h.passes(h.raw(half("PostToolUse", "toolu_a", `"tool_response":{"stdout":"all passed \ud83d","n":12345678901234567890}`)))
+	h.passes(h.before("toolu_b", "Bash", input))
+	h.passes(h.raw(half("PostToolUseFailure", "toolu_b", "\"error\":\"Exit code 1\xf0\x9f\"")))
+	if o := h.raw(half("PreToolUse", "toolu_c", `"x":"\ud83d"`)); o.Exit != ExitBlock {
+		t.Errorf("%+v", o)
+	}
+	got := h.executions(key1)
+	if a, b := got["toolu_a"], got["toolu_b"]; a == nil || a.Status != evidence.StatusSuccess || b == nil || b.Status != evidence.StatusFailure {
+		t.Fatalf("%+v", got)
+	}
+	p, err := (runtime.Embedded{Ledger: h.Ledger.Ledger}).ReadPayload(context.Background(), got["toolu_a"].Output.Commit)
+	if err != nil || string(p.Data) != "{\"n\":12345678901234567890,\"stdout\":\"all passed \ufffd\"}" {
+		t.Errorf("found %+v %v", p, err)
+	}
+	h.passes(h.raw(half("Stop", "", `"last_assistant_message":"All tests pass \ud83d"`)))
+
+	// So are lines of a transcript.
+	h.passes(h.before("toolu_ok", "Bash", input))
+	transcript := filepath.Join(t.TempDir(), "t.jsonl")
+	must(t, os.WriteFile(transcript, []byte(`{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"toolu_ok","content":"ok"}]},"toolUseResult":{"stdout":"\ud83d"}}`), 0o600))
+	h.passes(h.event("Stop", object{"transcript_path": transcript}))
+	if x := h.executions(key1)["toolu_ok"]; x == nil || x.Status != evidence.StatusSuccess {
+		t.Errorf("%+v", x)
 	}
 }
 

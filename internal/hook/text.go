@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // visible makes a text one line without control or format characters. It is what
@@ -27,6 +29,16 @@ func visible(s string) string {
 		i += n
 	}
 	return b.String()
+}
+
+// whole returns JSON with U+FFFD in the place of what is no character in its strings, nil
+// where more than that is wrong.
+func whole(raw []byte) []byte {
+	v := jsontext.Value(raw).Clone()
+	if v.Format(jsontext.AllowInvalidUTF8(true)) != nil {
+		return nil
+	}
+	return v
 }
 
 // clip shortens a text to at most n bytes of whole characters.

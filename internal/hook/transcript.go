@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -62,6 +63,16 @@ func eachLine(path string, f func(line []byte)) error {
 		}
 		line, long = line[:0], false
 	}
+}
+
+// readEntry reads a line of a transcript, in which a text may be cut as in what a hook is
+// given.
+func readEntry(line []byte, entry any) error {
+	err := json.Unmarshal(line, entry)
+	if err != nil {
+		err = json.Unmarshal(whole(line), entry)
+	}
+	return err
 }
 
 func asSyntactic(err error, at **jsontext.SyntacticError) bool { return errors.As(err, at) }
