@@ -166,7 +166,10 @@ func claudeOutcomes(path string) (map[string]outcome, error) {
 }
 
 // Beginnings of what the agent writes as the result of a call that was not made.
-var claudeRefused = []string{"The user doesn't want to proceed with this tool use", "The user doesn't want to take this action right now", "Permission to use "}
+var claudeRefused = []string{
+	"The user doesn't want to proceed with this tool use", "The user doesn't want to take this action right now", "Permission to use ",
+	"Claude requested permissions to ", // and nobody was there to be asked (anthropics/claude-code#67268)
+}
 
 func claudeResult(isError bool, content, result jsontext.Value) outcome {
 	text := textOf(content)

@@ -481,6 +481,10 @@ func TestReconcile(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 
+	// Without anybody to ask (claude -p), what needs permission is not made.
+	if o := claudeResult(true, []byte(`"Claude requested permissions to write to /home/dev/x/a.go, but you haven't granted it yet."`), nil); o.status != notRun {
+		t.Errorf("%+v", o)
+	}
 	if _, err := claudeOutcomes(t.TempDir()); err == nil {
 		t.Error("a directory is read as a transcript")
 	}
