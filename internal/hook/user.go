@@ -54,7 +54,7 @@ func quick(c *Call, env func(string) (string, bool), in io.Reader) (raw []byte, 
 		return nil, false
 	}
 	e, err := agent.Parse(raw)
-	if err != nil || e.Kind == End {
+	if err != nil || e.Kind == Start || e.Kind == End { // the book has the process of a session, too
 		return nil, false
 	}
 	if c.Run == "" {

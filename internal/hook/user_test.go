@@ -99,8 +99,10 @@ func TestQuick(t *testing.T) {
 	if !early(event) {
 		t.Error("all is there")
 	}
-	if early(strings.Replace(event, "PreToolUse", "SessionEnd", 1)) {
-		t.Error("the end of a session is the command's")
+	for _, name := range []string{"SessionStart", "SessionEnd"} {
+		if early(strings.Replace(event, "PreToolUse", name, 1)) {
+			t.Errorf("%s is the command's, which knows the process", name)
+		}
 	}
 	tool := strings.Replace(event, "Edit", "mcp__notes__write", 1)
 	if !early(tool) {
