@@ -112,6 +112,8 @@ func Open(agent, home, dir string, env func(string) string) (*File, error) {
 	var err error
 	if real, err := filepath.EvalSymlinks(f.path); err == nil {
 		f.path = real // a link to where people keep their settings stays one
+	} else if to, err := os.Readlink(f.path); err == nil {
+		return nil, fmt.Errorf("%s is left alone: want settings of %s, found a link to what is not there, %s", f.path, agent, to)
 	}
 	if f.data, err = os.ReadFile(f.path); errors.Is(err, fs.ErrNotExist) {
 		return f, nil

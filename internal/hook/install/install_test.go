@@ -182,6 +182,13 @@ func TestWhere(t *testing.T) {
 	if b, err := os.ReadFile(kept); err != nil || !bytes.Contains(b, []byte(`"onFailure": "block"`)) {
 		t.Errorf("%s %v", b, err)
 	}
+	must(t, os.Remove(kept)) // as long as it is not there, there is nothing to write to
+	if f, err := Open("claude-code", home, "", none); err == nil || !strings.Contains(err.Error(), "is left alone") {
+		t.Errorf("%+v %v", f, err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != kept {
+		t.Errorf("%s %v", to, err)
+	}
 	if _, err := Open("other", home, "", none); err == nil {
 		t.Error("there is no such agent")
 	}
