@@ -247,18 +247,29 @@ func hookCommand(c *cli.Context) ([]string, error) {
 	if !strings.Contains(filepath.Base(program), "ledgerd") {
 		return nil, usage("--command: want a program whose name has ledgerd in it, by which uninstall finds it, found %q", program)
 	}
+	if filepath.Base(program) != program { // the agent calls it from anywhere
+		abs, err := filepath.Abs(program)
+		if err != nil {
+			return nil, err
+		}
+		program = abs
+	}
 	words := []string{program, "hook", "--agent", c.String("agent")}
 	for _, name := range []string{"server", "token-file", "run", "task", "mode", "wait", "send-back", "state-dir"} {
 		if !c.IsSet(name) {
 			continue
 		}
 		value := fmt.Sprint(c.Value(name))
-		if name == "token-file" || name == "state-dir" { // the agent calls it from anywhere
+		scheme := ""
+		if path, ok := strings.CutPrefix(value, "unix:"); ok && name == "server" {
+			scheme, value = "unix:", path
+		}
+		if scheme != "" || name == "token-file" || name == "state-dir" {
 			abs, err := filepath.Abs(value)
 			if err != nil {
 				return nil, err
 			}
-			value = abs
+			value = scheme + abs
 		}
 		words = append(words, "--"+name, value)
 	}
