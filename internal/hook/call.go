@@ -196,7 +196,7 @@ func Early(args []string, env func(string) (string, bool), in io.Reader, stdout,
 		if !there {
 			return 0, false
 		}
-		in = bytes.NewReader(raw)
+		return c.doQuick(bytes.NewReader(raw), stdout, stderr)
 	}
 	send, err := Reach(&c)
 	if IsElsewhere(err) {

@@ -35,6 +35,7 @@ func TestQuick(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var asked []string
+	status := http.StatusOK
 	serve := func() func() {
 		ln, err := net.Listen("unix", socket)
 		if err != nil {
@@ -45,6 +46,7 @@ func TestQuick(t *testing.T) {
 			defer mu.Unlock()
 			asked = append(asked, r.Header.Get("Authorization")+" "+r.URL.Path)
 			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
 			_, _ = io.WriteString(w, `{"state":"allowed","attempt":1}`)
 		})}
 		go func() { _ = s.Serve(ln) }()
@@ -81,6 +83,9 @@ func TestQuick(t *testing.T) {
 			t.Errorf("exit code %d, asked %q\n%s%s", exit, asked, &out, &errs)
 		}
 		if !done {
+			if out.Len()+errs.Len() > 0 {
+				t.Errorf("the agent is told %s%s", &out, &errs)
+			}
 			if left, err := io.ReadAll(Input(in)); err != nil || string(left) != event {
 				t.Errorf("the command reads %q, %v", left, err)
 			}
@@ -99,6 +104,15 @@ func TestQuick(t *testing.T) {
 	if !early(event) {
 		t.Error("all is there")
 	}
+	mu.Lock()
+	status = http.StatusUnauthorized
+	mu.Unlock()
+	if early(event) {
+		t.Error("the token was revoked: the command has another made")
+	}
+	mu.Lock()
+	status = http.StatusOK
+	mu.Unlock()
 	for _, name := range []string{"SessionStart", "SessionEnd"} {
 		if early(strings.Replace(event, "PreToolUse", name, 1)) {
 			t.Errorf("%s is the command's, which knows the process", name)
