@@ -256,6 +256,9 @@ func (f *File) removeOne(data []byte, root *node, keep func(event string) string
 			continue
 		}
 		for j, e := range m.value.elements {
+			if list, at := f.beside(data, e); list != nil {
+				return list.remove(data, at)
+			}
 			if !f.ours(data, e) || keep != nil && f.same(data, e, keep(m.name)) {
 				continue
 			}
@@ -283,24 +286,36 @@ func (f *File) same(data []byte, e *node, text string) bool {
 
 // ours reports whether an entry is a hook of ledgerd's for this agent, and nothing else.
 func (f *File) ours(data []byte, e *node) bool {
-	type handler struct {
+	if !f.grouped {
+		return f.calls(data, e)
+	}
+	list := e.get("hooks")
+	return list != nil && len(list.elements) == 1 && f.calls(data, list.elements[0])
+}
+
+// beside returns where a hook of ledgerd's stands in a group that has others, too, nil
+// where there is none.
+func (f *File) beside(data []byte, e *node) (list *node, at int) {
+	list = e.get("hooks")
+	if !f.grouped || list == nil || len(list.elements) < 2 {
+		return nil, 0
+	}
+	at = slices.IndexFunc(list.elements, func(h *node) bool { return f.calls(data, h) })
+	if at < 0 {
+		return nil, 0
+	}
+	return list, at
+}
+
+// calls reports whether a hook calls ledgerd's for this agent.
+func (f *File) calls(data []byte, h *node) bool {
+	var one struct {
 		Command string `json:"command"`
 	}
-	var one struct {
-		handler
-		Hooks []handler `json:"hooks"`
-	}
-	if json.Unmarshal(data[e.from:e.to], &one) != nil {
+	if json.Unmarshal(data[h.from:h.to], &one) != nil {
 		return false
 	}
-	command := one.Command
-	if f.grouped {
-		if len(one.Hooks) != 1 {
-			return false
-		}
-		command = one.Hooks[0].Command
-	}
-	program, rest, ok := strings.Cut(command, " hook --agent "+f.agent)
+	program, rest, ok := strings.Cut(one.Command, " hook --agent "+f.agent)
 	return ok && (rest == "" || rest[0] == ' ') && strings.Contains(filepath.Base(strings.Trim(program, `'`)), "ledgerd")
 }
 

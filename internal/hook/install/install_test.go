@@ -100,6 +100,39 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// TestShared: a hook of ledgerd's beside which somebody has put another one is taken out all
+// the same, and that one stays.
+func TestShared(t *testing.T) {
+	for _, agent := range []string{"claude-code", "codex", "gemini-cli"} {
+		home := t.TempDir()
+		c := install(t, agent, home)
+		must(t, c.Write())
+		path := c.path
+		data, err := os.ReadFile(path)
+		must(t, err)
+		other := []byte(`{"type": "command", "command": "guard.sh"}`)
+		must(t, os.WriteFile(path, bytes.ReplaceAll(data, []byte(`}]}`), append([]byte(`}, `), append(other, `]}`...)...)), 0o600))
+		must(t, install(t, agent, home, "--mode", "observe").Write())
+		data, err = os.ReadFile(path)
+		must(t, err)
+		n := len(layouts[agent].events)
+		if all, now := bytes.Count(data, []byte("hook --agent")), bytes.Count(data, []byte("--mode observe")); all != n || now != n || bytes.Count(data, other) != n {
+			t.Errorf("%s: the one before is still there:\n%s", agent, data)
+		}
+		if c := install(t, agent, home, "--mode", "observe"); c != nil {
+			t.Errorf("once more:\n%s", c.Diff())
+		}
+		c, err = open(t, agent, home).Uninstall()
+		must(t, err)
+		must(t, c.Write())
+		data, err = os.ReadFile(path)
+		must(t, err)
+		if bytes.Contains(data, []byte("ledgerd")) || bytes.Count(data, other) != n {
+			t.Errorf("%s:\n%s", agent, data)
+		}
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
