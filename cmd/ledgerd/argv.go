@@ -51,6 +51,9 @@ func arrange(app *cli.App, args []string, lookup func(string) (string, bool)) ([
 	flags, config := takeConfig(flags)
 	if command != nil && !given["help"] && !given["h"] {
 		more, err := settings(command, given, config, lookup)
+		if err != nil && command.OnUsageError != nil { // its own exit code
+			err = command.OnUsageError(nil, err, false)
+		}
 		if err != nil {
 			return nil, err
 		}
