@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -75,6 +76,10 @@ func init() {
 	})
 }
 
+// hookTime is how long a call takes at most, but for a human's answer: less than what agents
+// are told to wait (package install), of which some let it go on where nobody has said no.
+var hookTime = 45 * time.Second
+
 // hookCall reads what the flags say of a call.
 func hookCall(c *cli.Context) *hook.Call {
 	h := &hook.Call{
@@ -94,14 +99,16 @@ func serveHook(c *cli.Context) error {
 		return cli.Exit(fmt.Sprintf("ledgerd hook: there is no command %q", c.Args().First()), hook.ExitBlock)
 	}
 	h := hookCall(c)
+	ctx, cancel := context.WithTimeout(c.Context, h.Wait+hookTime)
+	defer cancel()
 	var send hook.Transport
 	var err error
 	if h.Unnamed() {
-		send, err = userDaemon(c.Context, h)
+		send, err = userDaemon(ctx, h)
 	} else if send, err = hook.Reach(h); hook.IsElsewhere(err) {
 		send, err = overTLS(h)
 	}
-	if exit := h.Do(c.Context, send, err, hook.Input(c.App.Reader), c.App.Writer, c.App.ErrWriter); exit != 0 {
+	if exit := h.Do(ctx, send, err, hook.Input(c.App.Reader), c.App.Writer, c.App.ErrWriter); exit != 0 {
 		return cli.Exit("", exit)
 	}
 	return nil
