@@ -406,6 +406,8 @@ func TestGate(t *testing.T) {
 		"withheld, and wrong only":     {in: changed{"files": "withheld.bundle", "fail-on": "wrong"}, code: 2, outcome: "undecidable"},
 		"withheld, and a vague claim":  {in: changed{"files": "withheld-vague.bundle", "fail-on": "wrong"}, exit: 2, outcome: "undecidable"},
 		"withheld, and no claim":       {in: changed{"files": "withheld-silent.bundle", "fail-on": "wrong"}, exit: 2, outcome: "undecidable"},
+		"no claim, beside withheld":    {in: changed{"files": "silent.bundle\nwithheld.bundle", "fail-on": "wrong"}, exit: 2, outcome: "undecidable", says: "expected a claim"},
+		"a claim, beside withheld":     {in: changed{"files": "run.bundle\nwithheld.bundle", "fail-on": "wrong"}, code: 2, outcome: "undecidable"},
 		"no trust":                     {in: changed{"trust": ""}, exit: 2, outcome: "undecidable", says: "trust: expected"},
 		"no trust, and wrong only":     {in: changed{"trust": " \n", "fail-on": "wrong"}, exit: 2, outcome: "undecidable", says: "trust: expected"},
 		"trust in somebody else":       {in: changed{"trust": "stranger.json"}, exit: 2, outcome: "undecidable"},

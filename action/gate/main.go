@@ -272,22 +272,30 @@ func (a *answer) judge(q question, exit int, files bool, inputs int, reports []*
 		if !passes || len(reports) != inputs {
 			a.notes = append(a.notes, fmt.Sprintf("verify ended with 0, and its %d reports on %d inputs do not all say so", len(reports), inputs))
 			passes, exit = false, exitInternal
-		} else if files && q.contract != "" {
-			for _, r := range reports {
-				if !claimed(r) {
-					a.notes = append(a.notes, fmt.Sprintf("%s: expected a claim that is supported, found none: nobody says that it is done", r.Input))
-					passes, exit = false, exitUndecidable
-				}
-			}
+		} else if files && !a.claimed(q, reports) {
+			passes, exit = false, exitUndecidable
 		}
 	case exitUndecidable:
-		passes = q.wrongOnly && files && len(reports) == inputs
+		passes = q.wrongOnly && files && len(reports) == inputs && a.claimed(q, reports)
 		for _, r := range reports {
-			passes = passes && onlyWithheld(r)
+			passes = passes && (r.Outcome == report.Verified || onlyWithheld(r))
 		}
 	}
 	a.passes = a.passes && passes
 	a.exit = worse(a.exit, exit)
+}
+
+// claimed says whether every file that is verified has a claim, where a contract is
+// asked for.
+func (a *answer) claimed(q question, reports []*report.Report) bool {
+	all := true
+	for _, r := range reports {
+		if q.contract != "" && r.Outcome == report.Verified && !claimed(r) {
+			a.notes = append(a.notes, fmt.Sprintf("%s: expected a claim that is supported, found none: nobody says that it is done", r.Input))
+			all = false
+		}
+	}
+	return all
 }
 
 // claimed says whether the run made a claim, and every claim of it is supported.
@@ -308,9 +316,6 @@ func claimed(r *report.Report) bool {
 // onlyWithheld says whether nothing is open but what payloads decide, of evidence
 // that those who are trusted signed, and that is about what was asked for.
 func onlyWithheld(r *report.Report) bool {
-	if r.Outcome == report.Verified {
-		return true
-	}
 	if r.Outcome != report.Undecidable || r.Scope == nil || r.Scope.Withheld+r.Scope.Erased == 0 {
 		return false
 	}
