@@ -174,7 +174,8 @@ func (f *Follower) look(ctx context.Context, head *bundle.Head, again bool) (*St
 	if f.last != nil {
 		v.opts.State = f.last
 		v.prior(head)
-		if f.last.Size > head.Size {
+		// Two tree heads decide it, whether or not the log still serves an entry.
+		if f.last.Size >= head.Size {
 			return &Step{Report: v.a.interim(), Head: head.Note}, nil
 		}
 	}

@@ -251,6 +251,7 @@ func TestFollowSeesWhatALogMustNotDo(t *testing.T) {
 		"shrinks":             {prefix(w, half-1), audit.RuleConsistency, audit.ReasonRollback},
 		"to nothing":          {prefix(w, 0), audit.RuleConsistency, audit.ReasonRollback},
 		"forks at its size":   {prefix(fork, half), audit.RuleConsistency, audit.ReasonTwoRoots},
+		"forks, and is gone":  {served{audit.HeadPath: fork.Head(half)}, audit.RuleConsistency, audit.ReasonTwoRoots},
 		"forks":               {prefix(fork, size), audit.RuleInclusion, audit.ReasonTile},
 		"bends an entry":      {flip("tile/entries/"), audit.RuleInclusion, audit.ReasonRoot},
 		"bends a tile":        {flip("tile/0/"), audit.RuleInclusion, audit.ReasonTile},
