@@ -142,7 +142,7 @@ func (f *Follower) Next(ctx context.Context) (*Step, error) {
 	}
 	again := seen != nil && seen.Size == head.Size && seen.Root == head.Root
 	smaller := seen != nil && seen.Size >= head.Size && !again
-	if err != nil && !smaller && !again {
+	if err != nil && !smaller {
 		return &Step{Waits: err, Head: note}, nil
 	}
 	step, err := f.look(ctx, head, again)

@@ -12,6 +12,7 @@ import (
 
 	"ledgerd/audit"
 	"ledgerd/audit/audittest"
+	"ledgerd/bundle"
 	"ledgerd/evidence"
 	"ledgerd/ledger/tlog"
 )
@@ -338,5 +339,35 @@ func TestFollowRefusesStates(t *testing.T) {
 	st.Kept[3].ID[0] ^= 1
 	if report, _ := follow(t, served(w.Tiles()), w, &st); report.Rule(audit.RuleInclusion).Status != audit.Broken {
 		t.Error("an entry that changed was taken")
+	}
+}
+
+// The same tree head served without its cosignatures is one to wait for, and spoils
+// nothing: neither the answer before, nor the one after.
+func TestFollowWaitsForCosignatures(t *testing.T) {
+	w := busyLog(t, 10)
+	vkey, signer := witness(t, "w.example")
+	policy, err := bundle.ParsePolicy("log " + w.VKey() + "\nwitness w " + vkey + "\nquorum w\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := w.Trust()
+	trust.Ledgers[0].Policy = policy
+	s := served(w.Tiles())
+	bare := s[audit.HeadPath]
+	cosigned := cosign(t, bare, w, signer)
+	f, err := audit.Follow(s, trust, nil, audit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, head := range [][]byte{bare, cosigned, bare, cosigned} {
+		s[audit.HeadPath] = head
+		step, err := f.Next(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waits := i%2 == 0; waits != (step.Waits != nil) || !waits && step.Report.Status() != audit.Held {
+			t.Errorf("look %d: waits for %v, found %+v", i, step.Waits, step.Report)
+		}
 	}
 }
