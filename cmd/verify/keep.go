@@ -39,6 +39,14 @@ func keepHeads(ctx context.Context, r *report.Report, s audit.Source, trust *bun
 	return nil
 }
 
+// unkept says that what shows a violation was not kept, unless err is nil. It is a
+// violation all the same.
+func unkept(std stdio, name string, err error) {
+	if err != nil {
+		fmt.Fprintf(std.err, "verify: %s: %s\n", report.Visible(name), report.Visible(err.Error()))
+	}
+}
+
 // writeAside writes a proof under a name that no other file has, and returns it.
 func writeAside(prefix string, p *inspect.Proof) (string, error) {
 	b, err := p.Marshal()

@@ -83,9 +83,7 @@ func verifyLog(c *cli.Context, std stdio) error {
 	}
 	r := inspect.Convert(name, "log", a)
 	if statePath != "" && len(a.Equivocation) > 0 {
-		if err := keepHeads(c.Context, r, source, trust, statePath, a.Equivocation); err != nil {
-			return err
-		}
+		unkept(std, name, keepHeads(c.Context, r, source, trust, statePath, a.Equivocation))
 	}
 	// What was not verified is no basis for the next time: the state before stays.
 	if statePath != "" && next != nil {

@@ -28,6 +28,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NO_COLOR", "1")
 			e.Setenv("EVIL", evil[1:5]+"\x1b[31m.bundle")
+			e.Setenv("LONG", strings.Repeat("l", 250)) // a name to which nothing can be added
 			for name, b := range files {
 				if run, ok := strings.CutSuffix(name, ".run"); ok {
 					e.Setenv("RUN_"+run, string(b))

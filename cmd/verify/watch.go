@@ -187,7 +187,8 @@ func (w *watcher) take(ctx context.Context, step *audit.Step) (found bool, err e
 	}
 	switch {
 	case w.last.Outcome == report.Wrong:
-		return true, w.prove(ctx, step)
+		unkept(w.std, w.name, w.prove(ctx, step))
+		return true, nil
 	case step.Stranger:
 		return true, nil
 	case !step.Grown:
