@@ -247,9 +247,11 @@ func (f *Follower) readKept(ctx context.Context, size uint64) error {
 		v.keep.add(v.a, &candidate{index: k.Index, id: k.ID, u: u, err: err})
 	}
 	broken := v.a.tally.found[RuleInclusion]
+	newer := slices.DeleteFunc(v.a.tally.found[RuleSignature], func(f Finding) bool { return f.Reason != ReasonNewer })
 	v.a.tally = newTally() // it was judged the first time
 	v.a.tally.applies[RuleInclusion] = true
 	v.a.tally.add(broken...)
+	v.a.tally.add(newer...) // which was not
 	v.a.scope.Records, v.a.scope.From, v.a.scope.To, v.a.scope.Since = 0, 0, 0, f.last.Size
 	v.resume(f.last)
 	return nil

@@ -371,3 +371,28 @@ func TestFollowWaitsForCosignatures(t *testing.T) {
 		}
 	}
 }
+
+// What an audit left undecided is not decided by looking again.
+func TestFollowForgetsNoDoubt(t *testing.T) {
+	newer := audittest.New(t)
+	r := newer.Open(nil)
+	entry, err := evidence.SignPayload([]byte(`{"v":2,"run":"`+string(r.ID)+`"}`), newer.Key(audittest.Runtime))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer.AppendEntry(entry)
+	for name, w := range map[string]*audittest.World{"a key in doubt": doubted(t), "a newer version": newer} {
+		s := served(w.Tiles())
+		report, st := verifyLog(t, s, w, audit.Options{KeepState: true})
+		if report.Status() != audit.Undecidable {
+			t.Fatalf("%s: %v", name, report.Status())
+		}
+		if report, _ = follow(t, s, w, st); report.Rule(audit.RuleSignature).Status != audit.Undecidable {
+			t.Errorf("%s: looked at again, it is %v", name, report.Status())
+		}
+		w.Open(nil)
+		if report, _ = follow(t, served(w.Tiles()), w, st); report.Rule(audit.RuleSignature).Status != audit.Undecidable {
+			t.Errorf("%s: once the log grew, it is %v", name, report.Status())
+		}
+	}
+}

@@ -56,6 +56,7 @@ const (
 // A keeper has an auditor take the entries of a log, and keeps what a state needs.
 type keeper struct {
 	always []Kept
+	newer  bool                       // a record of a version that is not known is among them
 	family map[evidence.RunID]*family // of open runs
 	closed [][16]byte
 }
@@ -72,7 +73,14 @@ func newKeeper() *keeper { return &keeper{family: make(map[evidence.RunID]*famil
 // add has a take an entry, and keeps it as long as others are judged by it. A nil
 // keeper keeps nothing.
 func (k *keeper) add(a *Auditor, c *candidate) {
-	if k == nil || c.err != nil {
+	if k == nil {
+		a.add(c)
+		return
+	}
+	if c.err != nil {
+		if !k.newer { // one leaves the log undecided the next time too; the rest have no limit
+			k.newer, k.always = true, append(k.always, Kept{c.index, c.id})
+		}
 		a.add(c)
 		return
 	}
