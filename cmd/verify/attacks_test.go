@@ -1,10 +1,18 @@
 package main
 
 import (
+	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"ledgerd/audit/audittest"
+	"ledgerd/bundle"
+	"ledgerd/evidence"
+	"ledgerd/ledger/tlog"
 )
 
 // The rows of docs/attacks.md that are thrown at verify, by number. The scripts
@@ -63,6 +71,44 @@ func TestRow52OneSizeTwoRoots(t *testing.T) {
 	// Both, and both signed.
 	if n := strings.Count(string(proof), "— ledger.example/test "); n != 2 {
 		t.Errorf("expected two signed tree heads to be kept, found %d\n%s", n, proof)
+	}
+}
+
+// However much stands before it, a tree head of a bundle is compared with those of other
+// files, and is the last one.
+func TestRow52BehindOtherHeads(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, b []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	w, other := audittest.New(t), audittest.New(t)
+	large := w.Head(3)
+	for len(large) < tlog.MaxHead-1000 {
+		large = fmt.Appendf(large, "— pad.example %s\n", base64.StdEncoding.EncodeToString(make([]byte, 600)))
+	}
+	var files []string
+	for _, of := range []*audittest.World{w, other} {
+		of.Clock += evidence.Time(len(files))
+		r := of.Open(nil)
+		r.Close(evidence.Completed)
+		heads := append(slices.Repeat([][]byte{large}, 20), of.Head(len(of.Placed)))
+		files = append(files, write(fmt.Sprintf("%d.bundle", len(files)), of.Bundle(audittest.Bundling{Header: bundle.RunHeader(of.Origin, r.ID), Indexes: of.RunIndexes(r.ID), Heads: heads})))
+	}
+	trust := write("trust.json", marshal(t, w.Trust()))
+	for _, of := range files {
+		if out, code := capture(t, []string{"verify", "--trust", trust, of}); code != exitVerified {
+			t.Fatalf("by itself: %d\n%s", code, out)
+		}
+	}
+	for _, command := range [][]string{{"verify"}, {"verify", "consistency"}} {
+		out, code := capture(t, slices.Concat(command, []string{"--trust", trust}, files))
+		if code != exitWrong || !strings.Contains(out, "two_roots") {
+			t.Errorf("%v: expected exit code 1 for two roots, found %d\n%s", command, code, out)
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/urfave/cli/v2"
 
@@ -102,9 +101,6 @@ func twoHeads(c *cli.Context, std stdio) (heads [2]*inspect.Signed, r *report.Re
 	return heads, nil, nil
 }
 
-// maxHeadFile is how much is read of a file to find a tree head in it.
-const maxHeadFile = 1<<20 + 1
-
 // readHead reads the tree head that a file is, or the last that it holds.
 func readHead(name string, std stdio) ([]byte, error) {
 	in, err := openInput(name, std)
@@ -112,12 +108,11 @@ func readHead(name string, std stdio) ([]byte, error) {
 		return nil, err
 	}
 	defer in.Close()
-	// A bundle may be of any length; its tree heads stand in its first lines.
-	b, err := io.ReadAll(io.LimitReader(in, maxHeadFile))
-	if err != nil {
+	note, err := inspect.HeadOf(in)
+	if err != nil && !inspect.IsForm(err) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return inspect.HeadOf(b)
+	return note, err
 }
 
 // compare says whether one tree head extends another: by the notes alone where

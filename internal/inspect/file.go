@@ -18,9 +18,6 @@ const (
 	// MaxContract is the size in bytes of the largest contract that is read.
 	MaxContract = 1 << 20
 	maxReceipt  = 1 << 20 // bytes; tlog-proof bounds it further
-	// maxHeadLines is how many first bytes of a bundle are kept to compare its
-	// tree heads with those of other files.
-	maxHeadLines = 256 << 10
 	// sniffLen is enough to tell a tree head: origin, size and root.
 	sniffLen = 512
 )
@@ -37,13 +34,13 @@ func File(name string, in io.Reader, trust *bundle.Trust, o audit.Options, heads
 	case bundle.FormReceipt:
 		return verifyReceipt(name, br, trust, o, heads)
 	case bundle.FormBundle:
-		tap := &firstBytes{r: br}
+		tap := &firstLines{r: br}
 		a, err := audit.VerifyBundle(tap, trust, o)
 		if err != nil {
 			return Malformed(name, "bundle", err)
 		}
 		r := Convert(name, "bundle", a)
-		heads.add(r, headsOf(tap.kept))
+		heads.add(r, headsOf(bytes.NewReader(tap.kept)))
 		return r, nil
 	case bundle.FormTrust:
 		return Malformed(name, "trust file", formOnly("expected a receipt or a bundle, found a trust file: give it with --trust"))
@@ -125,22 +122,35 @@ func stable(err error) string {
 	return strings.Replace(err.Error(), "json: unable to ", "json: cannot ", 1)
 }
 
-// firstBytes keeps the beginning of what is read through it.
-type firstBytes struct {
+// firstLines keeps the lines of a bundle that is read through it up to its first
+// record: its tree heads are to be compared with those of other files. How many these
+// are, and how long, is for the bundle's reader to bound.
+type firstLines struct {
 	r    io.Reader
 	kept []byte
+	all  bool
 }
 
-func (f *firstBytes) Read(b []byte) (int, error) {
+// recordForm is how the line of a record begins, after the line before.
+var recordForm = []byte("\n{\"record\":")
+
+func (f *firstLines) Read(b []byte) (int, error) {
 	n, err := f.r.Read(b)
-	f.kept = append(f.kept, b[:min(n, maxHeadLines-len(f.kept))]...)
+	if f.all {
+		return n, err
+	}
+	from := max(len(f.kept)-len(recordForm), 0)
+	f.kept = append(f.kept, b[:n]...)
+	if i := bytes.Index(f.kept[from:], recordForm); i >= 0 {
+		f.kept, f.all = f.kept[:from+i+1], true
+	}
 	return n, err
 }
 
 // headsOf returns the tree heads at the beginning of a bundle.
-func headsOf(first []byte) [][]byte {
+func headsOf(in io.Reader) [][]byte {
 	var heads [][]byte
-	r := bundle.NewReader(bytes.NewReader(first))
+	r := bundle.NewReader(in)
 	for {
 		item, err := r.Next()
 		if err != nil {

@@ -1,8 +1,10 @@
 package inspect
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 
 	"ledgerd/audit"
@@ -147,23 +149,33 @@ func verifyHead(name string, note []byte, trust *bundle.Trust, heads *HeadBook) 
 }
 
 // HeadOf returns the tree head that a file is, or the last that it holds. Of a
-// bundle its first lines are enough.
-func HeadOf(b []byte) ([]byte, error) {
-	switch bundle.Sniff(b[:min(len(b), bundle.SniffLen)]) {
-	case bundle.FormReceipt:
-		receipt, err := bundle.ParseReceipt(b)
-		if err != nil {
-			return nil, err
-		}
-		return receipt.Head, nil
-	case bundle.FormBundle:
-		heads := headsOf(b)
+// bundle, which may be of any length, it reads no more than the lines before its
+// first record.
+func HeadOf(in io.Reader) ([]byte, error) {
+	br := bufio.NewReaderSize(in, 64<<10)
+	first, err := br.Peek(bundle.SniffLen)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	form := bundle.Sniff(first)
+	if form == bundle.FormBundle {
+		heads := headsOf(br)
 		if len(heads) == 0 {
 			return nil, formOnly("expected a bundle with a tree head after its first line")
 		}
 		return heads[len(heads)-1], nil
 	}
-	if !headForm.Match(b) {
+	b, err := io.ReadAll(io.LimitReader(br, maxReceipt))
+	switch {
+	case err != nil:
+		return nil, err
+	case form == bundle.FormReceipt:
+		receipt, err := bundle.ParseReceipt(b)
+		if err != nil {
+			return nil, err
+		}
+		return receipt.Head, nil
+	case !headForm.Match(b):
 		return nil, formOnly("expected a tree head: the lines origin, size and root, an empty line and signatures")
 	}
 	return b, nil

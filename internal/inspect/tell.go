@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,12 +17,12 @@ import (
 // Read audits and reads a bundle or a receipt.
 func Read(form bundle.Form, in io.Reader, trust *bundle.Trust, o audit.Options) (*story.Reading, error) {
 	if form == bundle.FormBundle {
-		tap := &firstBytes{r: in}
+		tap := &firstLines{r: in}
 		x, err := story.ReadBundle(tap, trust, o)
 		if err != nil {
 			return nil, err
 		}
-		for _, note := range headsOf(tap.kept) {
+		for _, note := range headsOf(bytes.NewReader(tap.kept)) {
 			if h := signedHead(trust, note); h != nil {
 				if f := otherLedgers(h, x.Report.Scope.Origin); f != nil {
 					x.Broken(audit.RuleInclusion, audit.Reason(f.Reason), f.Expected, f.Found)
