@@ -132,7 +132,9 @@ func compare(c *cli.Context, old, later *inspect.Signed) (*inspect.Comparison, e
 		return nil, err
 	}
 	defer source.Close()
-	return x, byTiles(c.Context, x, source)
+	ctx, stop := interruptible(c)
+	defer stop()
+	return x, byTiles(ctx, x, source)
 }
 
 // byTiles has a log's tiles decide, unless it is interrupted.

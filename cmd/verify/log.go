@@ -68,22 +68,24 @@ func verifyLog(c *cli.Context, std stdio) error {
 	if err != nil {
 		return err
 	}
+	ctx, stop := interruptible(c)
+	defer stop()
 	bar := newProgress(std)
 	if prior != nil && prior.Resumable() && !hashesOnly && !c.Bool("whole") {
 		w := &watcher{name: name, std: std, printer: p, trust: trust, source: source, state: statePath, extended: extended, bar: bar, once: true}
 		if w.follower, err = audit.Follow(source, trust, prior, audit.Options{Progress: bar.show}); err != nil {
 			return inputError{fmt.Errorf("%s: %w", statePath, err)}
 		}
-		return w.run(c.Context)
+		return w.run(ctx)
 	}
-	a, next, err := audit.VerifyLog(c.Context, source, trust, audit.Options{State: prior, KeepState: statePath != "", HashesOnly: hashesOnly, Progress: bar.show})
+	a, next, err := audit.VerifyLog(ctx, source, trust, audit.Options{State: prior, KeepState: statePath != "", HashesOnly: hashesOnly, Progress: bar.show})
 	bar.end()
 	if err != nil {
-		return logError(c.Context, name, err, p)
+		return logError(ctx, name, err, p)
 	}
 	r := inspect.Convert(name, "log", a)
 	if statePath != "" && len(a.Equivocation) > 0 {
-		unkept(std, name, keepHeads(c.Context, r, source, trust, statePath, a.Equivocation))
+		unkept(std, name, keepHeads(ctx, r, source, trust, statePath, a.Equivocation))
 	}
 	// What was not verified is no basis for the next time: the state before stays.
 	if statePath != "" && next != nil {

@@ -75,14 +75,18 @@ func run(argv []string, std stdio) (code int) {
 			code = exitInternal
 		}
 	}()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	app := newApp(std)
 	if theManual.Asked(app, argv, std.out) {
 		return exitVerified
 	}
-	err := app.RunContext(ctx, arrange(argv))
+	err := app.RunContext(context.Background(), arrange(argv))
 	return exitCode(errors.Join(err, theManual.Unprinted()), std.err)
+}
+
+// interruptible is for what says, when it is interrupted, what it found until then. All
+// else is ended by the first signal.
+func interruptible(c *cli.Context) (ctx context.Context, stop context.CancelFunc) {
+	return signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 }
 
 func exitCode(err error, diagnostics io.Writer) int {

@@ -51,7 +51,9 @@ func writeVerifier(c *cli.Context, std stdio) error {
 	p := page.Embedded()
 	if p == nil {
 		var err error
-		if p, err = page.Make(c.Context); errors.Is(err, page.ErrNoSource) {
+		ctx, stop := interruptible(c)
+		defer stop()
+		if p, err = page.Make(ctx); errors.Is(err, page.ErrNoSource) {
 			return usagef("%w; build it with: go generate ./internal/page && go build -tags page ./cmd/verify, or run in the source: go run ./cmd/verify page -o DIR", err)
 		} else if err != nil {
 			return err

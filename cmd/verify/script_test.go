@@ -7,9 +7,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -90,6 +94,40 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 	ts.Defer(srv.Close)
 	ts.Setenv("URL", srv.URL)
+}
+
+// Who waits for a file to end is ended by the first signal: there is nothing to say yet.
+func TestInterruptedOverAFile(t *testing.T) {
+	s := newSession(t)
+	for _, sent := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		cmd := exec.CommandContext(t.Context(), "verify", "--trust", filepath.Join(s.dir, "trust.json"), "-")
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// More than a pipe holds, and less than a line may have: once it is written, it is read.
+		if _, err := in.Write(slices.Concat([]byte(`{"bundle":`), make([]byte, 1<<16))); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Process.Signal(sent); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		select {
+		case err := <-ended:
+			if err == nil || !strings.Contains(err.Error(), "signal: "+sent.String()) {
+				t.Errorf("%v: %v", sent, err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Errorf("%v: it goes on", sent)
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+	}
 }
 
 // An offline verifier needs no storage engine, no runtime and no server.

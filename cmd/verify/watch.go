@@ -125,7 +125,9 @@ func watch(c *cli.Context, std stdio) error {
 	if w.follower, err = audit.Follow(source, w.trust, prior, audit.Options{Progress: w.bar.show}); err != nil {
 		return inputError{fmt.Errorf("%s: %w", w.state, err)}
 	}
-	return w.run(c.Context)
+	ctx, stop := interruptible(c)
+	defer stop()
+	return w.run(ctx)
 }
 
 // run looks at the log until there is a finding, or the user has seen enough.
