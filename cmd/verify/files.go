@@ -47,6 +47,9 @@ func verifyFiles(c *cli.Context, std stdio) error {
 // askedFor reads what the files have to be about.
 func askedFor(c *cli.Context) (audit.Options, error) {
 	var o audit.Options
+	if err := filled(c, "run", "subject", "contract"); err != nil {
+		return o, err
+	}
 	if s := c.String("run"); s != "" {
 		run, err := evidence.ParseRunID(s)
 		if err != nil {

@@ -13,6 +13,17 @@ import (
 	"ledgerd/internal/inspect"
 )
 
+// filled refuses flags that are given and empty, as by a variable that is not set:
+// without them less would be checked than was asked for.
+func filled(c *cli.Context, flags ...string) error {
+	for _, name := range flags {
+		if c.IsSet(name) && c.String(name) == "" {
+			return usagef("expected --%s with a value, found it empty: leave it out where none is meant", name)
+		}
+	}
+	return nil
+}
+
 // readTrust reads the trust files that the user named.
 func readTrust(c *cli.Context) (*bundle.Trust, error) {
 	names := c.StringSlice("trust")

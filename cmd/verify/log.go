@@ -45,6 +45,9 @@ func verifyLog(c *cli.Context, std stdio) error {
 	if c.NArg() != 1 {
 		return usagef("expected one URL or DIR of a log, found %d", c.NArg())
 	}
+	if err := filled(c, "state"); err != nil {
+		return err
+	}
 	p, err := newPrinter(c, std)
 	if err != nil {
 		return err

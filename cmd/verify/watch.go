@@ -87,6 +87,9 @@ func watch(c *cli.Context, std stdio) error {
 	if c.NArg() != 1 {
 		return usagef("expected one URL or DIR of a log, found %d", c.NArg())
 	}
+	if err := filled(c, "state", "exec"); err != nil {
+		return err
+	}
 	w := &watcher{
 		name: c.Args().First(), std: std, state: c.String("state"), interval: c.Duration("interval"), stale: c.Duration("stale"), once: c.Bool("once"),
 		extended: time.Now(), bar: newProgress(std),
