@@ -30,10 +30,18 @@ func readTrust(c *cli.Context) (*bundle.Trust, error) {
 	if len(names) == 0 {
 		return nil, missingError{errors.New("nothing decided: expected --trust FILE, without which nobody's word counts (the ledger's operator prints one with: ledgerd trust)")}
 	}
-	if n := len(slices.DeleteFunc(append(append(c.Args().Slice(), names...), c.String("contract")), func(name string) bool { return name != "-" })); n > 1 {
-		return nil, usagef("expected - for one thing at most, found it %d times: standard input is read once", n)
+	if err := readOnce(append(append(c.Args().Slice(), names...), c.String("contract"))); err != nil {
+		return nil, err
 	}
 	return joinTrust(names, func(name string) ([]byte, error) { return readInput(c, name, bundle.MaxTrust) })
+}
+
+// readOnce refuses names of which more than one is standard input.
+func readOnce(names []string) error {
+	if n := len(slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name != "-" })); n > 1 {
+		return usagef("expected - for one thing at most, found it %d times: standard input is read once", n)
+	}
+	return nil
 }
 
 // readInput reads what the user named, - for standard input, of at most limit bytes.

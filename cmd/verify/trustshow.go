@@ -120,6 +120,9 @@ func trustToShow(c *cli.Context) (*bundle.Trust, error) {
 	if c.NArg() == 0 {
 		return readTrust(c)
 	}
+	if err := readOnce(c.Args().Slice()); err != nil {
+		return nil, err
+	}
 	return joinTrust(c.Args().Slice(), func(name string) ([]byte, error) { return readInput(c, name, bundle.MaxTrust) })
 }
 
