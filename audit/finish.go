@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 
 	"ledgerd/bundle"
@@ -30,6 +31,9 @@ func (a *Auditor) Report() *Report {
 	r.Rules = a.tally.results(a.asEnforced)
 	r.Scope = a.scope
 	r.Equivocation, r.Given = a.equivoc, a.given
+	for _, at := range slices.SortedFunc(maps.Keys(a.met), headAt.compare) {
+		r.Heads = append(r.Heads, a.met[at].note)
+	}
 	return r
 }
 

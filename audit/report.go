@@ -36,6 +36,9 @@ type Report struct {
 	Scope    Scope
 	Verdicts []Judged // what this audit itself decided about claims and contracts
 	Given    []*Given // what acceptances of handoffs rest on, where it was disclosed
+	// Heads are the tree heads that logs of the trust file signed, whoever cosigned them:
+	// one of each ledger and size, here and in the bundles that lie here.
+	Heads [][]byte
 	// Equivocation holds pairs of signed tree heads that cannot both be true.
 	Equivocation [][2][]byte
 }

@@ -112,6 +112,16 @@ func TestRow52BehindOtherHeads(t *testing.T) {
 	}
 }
 
+// A tree head of a bundle that lies in another is one of that file, too.
+func TestRow52InWhatWasHandedOver(t *testing.T) {
+	s := newSession(t)
+	s.exits(0, "--trust both.json handed.bundle")
+	s.exits(0, "--trust both.json giver-fork.head")
+	for _, files := range []string{"handed.bundle giver-fork.head", "giver-fork.head handed.bundle"} {
+		s.has(s.exits(1, "--trust both.json "+files), "two_roots")
+	}
+}
+
 func TestRow53OneWitnessTwice(t *testing.T) {
 	s := newSession(t)
 	s.exits(0, "--trust witnessed.json row53-both.bundle")

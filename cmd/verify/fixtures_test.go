@@ -132,6 +132,7 @@ func (f fixtures) handoffs(t *testing.T, w *audittest.World) {
 			f["receiver.json"] = marshal(t, trust)
 			trust.Ledgers = append(trust.Ledgers, g.Trust().Ledgers...)
 			f["both.json"] = marshal(t, trust)
+			f["giver-fork.head"] = g.SignHead(g.Origin, size, tlog.Hash{1})
 		}
 	}
 }

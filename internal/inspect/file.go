@@ -41,6 +41,11 @@ func File(name string, in io.Reader, trust *bundle.Trust, o audit.Options, heads
 		}
 		r := Convert(name, "bundle", a)
 		heads.add(r, headsOf(bytes.NewReader(tap.kept)))
+		for _, note := range a.Heads { // those of the bundles that lie in it, too
+			if h := signedHead(trust, note); h != nil {
+				heads.meet(r, h)
+			}
+		}
 		return r, nil
 	case bundle.FormTrust:
 		return Malformed(name, "trust file", formOnly("expected a receipt or a bundle, found a trust file: give it with --trust"))

@@ -26,6 +26,7 @@ func NewHeadBook(t *bundle.Trust) *HeadBook {
 	return &HeadBook{trust: t, seen: make(map[headKey]*bundle.Head)}
 }
 
+// add takes the tree heads of a file about one ledger.
 func (b *HeadBook) add(r *report.Report, notes [][]byte) {
 	for _, n := range notes {
 		h := signedHead(b.trust, n)
@@ -36,17 +37,22 @@ func (b *HeadBook) add(r *report.Report, notes [][]byte) {
 			breakRule(r, audit.RuleInclusion, *f)
 			continue
 		}
-		key := headKey{h.Ledger.Origin(), h.Size}
-		other, ok := b.seen[key]
-		switch {
-		case !ok:
-			b.seen[key] = h
-		case other.Root != h.Root && len(r.Equivocation) == 0:
-			Contradict(r, other.Note, h.Note, report.Finding{
-				Status: report.Broken, Reason: string(audit.ReasonTwoRoots),
-				Expected: fmt.Sprintf("one root for size %d", h.Size), Found: fmt.Sprintf("%v here and %v in a file before, both signed", h.Root, other.Root),
-			})
-		}
+		b.meet(r, h)
+	}
+}
+
+// meet compares a tree head, of whatever ledger, with those of the files before.
+func (b *HeadBook) meet(r *report.Report, h *bundle.Head) {
+	key := headKey{h.Ledger.Origin(), h.Size}
+	other, ok := b.seen[key]
+	switch {
+	case !ok:
+		b.seen[key] = h
+	case other.Root != h.Root && len(r.Equivocation) == 0:
+		Contradict(r, other.Note, h.Note, report.Finding{
+			Status: report.Broken, Reason: string(audit.ReasonTwoRoots),
+			Expected: fmt.Sprintf("one root for size %d", h.Size), Found: fmt.Sprintf("%v here and %v in a file before, both signed", h.Root, other.Root),
+		})
 	}
 }
 
