@@ -84,6 +84,12 @@ func VerifyLog(ctx context.Context, s Source, trust *bundle.Trust, o Options) (*
 			err = &SourceError{HeadPath, errors.New("read a second time, the log served other entries")}
 		}
 	}
+	var unread *SourceError
+	if errors.As(err, &unread) && o.State != nil {
+		if r := byHeads(trust, o.State, head); r.Rule(RuleConsistency).Status == Broken {
+			return r, nil, nil
+		}
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,6 +114,20 @@ func auditLog(ctx context.Context, s Source, trust *bundle.Trust, head *bundle.H
 		v.prior(head)
 	}
 	return v, v.read(ctx, head)
+}
+
+// byHeads reports what the tree head that was seen and the newest one decide between
+// them, of a log whose entries could not be read.
+func byHeads(trust *bundle.Trust, seen *LogState, head *bundle.Head) *Report {
+	v := &logAudit{opts: Options{State: seen}, a: New(trust, head.Ledger.Origin(), nil, Options{})}
+	for _, note := range [][]byte{seen.Head, head.Note} {
+		if err := v.a.Head(note); err != nil {
+			break // in no form: it decides nothing
+		}
+	}
+	v.prior(head)
+	delete(v.a.tally.applies, RuleInclusion) // of no record
+	return v.a.Report()
 }
 
 // unopened reports about a log whose head the trust file does not accept.

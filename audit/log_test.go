@@ -417,3 +417,40 @@ func TestAttack55(t *testing.T) {
 		}
 	}
 }
+
+// What two tree heads decide is decided although the log serves nothing else.
+func TestVerifyLogHeadsAlone(t *testing.T) {
+	w := busyLog(t, 10)
+	size := len(w.Placed)
+	_, st := verifyLog(t, served(w.Tiles()), w, audit.Options{})
+	other := *st
+	other.Origin, other.Head = "elsewhere.example/log", audittest.Named(t, "elsewhere.example/log").Head(3)
+	if r, _, err := audit.VerifyLog(context.Background(), served{audit.HeadPath: w.Head(size - 1)}, w.Trust(), audit.Options{State: &other}); err == nil {
+		t.Errorf("the state of another log decides: %v", r.Status())
+	}
+	for name, c := range map[string]struct {
+		head   []byte
+		reason audit.Reason
+	}{
+		"shrinks":            {w.Head(size - 1), audit.ReasonRollback},
+		"forks at its size":  {w.SignHead(w.Origin, size, w.Root(1)), audit.ReasonTwoRoots},
+		"is larger, or says": {w.SignHead(w.Origin, size+1, w.Root(1)), ""},
+		"is what it was":     {w.Head(size), ""},
+	} {
+		r, left, err := audit.VerifyLog(context.Background(), served{audit.HeadPath: c.head}, w.Trust(), audit.Options{State: st})
+		if c.reason == "" {
+			if err == nil {
+				t.Errorf("%s: decided without an entry: %v", name, r.Status())
+			}
+			continue
+		}
+		if err != nil || left != nil {
+			t.Errorf("%s: %v, state %v", name, err, left)
+			continue
+		}
+		wants{audit.RuleConsistency, audit.Broken, c.reason}.of(t, r)
+		if len(r.Equivocation) != 1 || r.Rule(audit.RuleInclusion).Status == audit.Held {
+			t.Errorf("%s: %d pairs of tree heads, inclusion %v", name, len(r.Equivocation), r.Rule(audit.RuleInclusion).Status)
+		}
+	}
+}
