@@ -119,6 +119,11 @@ func TestSARIFFollowsItsSchema(t *testing.T) {
 	if strings.ContainsAny(b.String(), "\x1b\u202e\u009b\U000e0041") {
 		t.Errorf("row 60: %q", b.String())
 	}
+	for _, r := range results { // what a page shows once it has read the JSON
+		if strings.ContainsAny(*r.Message.Text, "\x1b\u202e\u009b\U000e0041") {
+			t.Errorf("row 60: %q", *r.Message.Text)
+		}
+	}
 }
 
 func TestJUnit(t *testing.T) {

@@ -29,14 +29,14 @@ func SARIF(w io.Writer, descriptions map[string]string, reports ...*report.Repor
 		where := sarif.NewSimpleArtifactLocation(uriOf(r.Input))
 		if r.Error != "" {
 			run.AddRule("malformed").WithDescription(descriptions["malformed"])
-			addResult(run, "malformed", report.Broken, r.Summary+": "+r.Error, where, nil)
+			addResult(run, "malformed", report.Broken, report.Visible(r.Summary+": "+r.Error), where, nil)
 		}
 		for _, rule := range r.Rules {
 			for _, f := range rule.Findings {
 				addResult(run, rule.Rule, f.Status, sentence(f), where, f.Records)
 			}
 			if len(rule.Findings) == 0 && (rule.Status == report.Broken || rule.Status == report.NotDecided) {
-				addResult(run, rule.Rule, rule.Status, rule.Says(), where, nil)
+				addResult(run, rule.Rule, rule.Status, report.Visible(rule.Says()), where, nil)
 			}
 		}
 	}
