@@ -92,7 +92,7 @@ func verifyLog(c *cli.Context, std stdio) error {
 	}
 	// What was not verified is no basis for the next time: the state before stays.
 	if statePath != "" && next != nil {
-		if prior == nil || next.Size > prior.Size {
+		if extended.IsZero() || next.Size > prior.Size {
 			extended = time.Now()
 		}
 		if err := writeState(statePath, next, extended); err != nil {
