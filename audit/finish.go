@@ -66,10 +66,16 @@ func (a *Auditor) skipped() {
 }
 
 func (a *Auditor) registryPinned() {
-	if a.scope.Records > 0 && a.registry.Number() < 0 {
+	decides := "a bundle that holds the registry"
+	if a.about == nil && len(a.heads) > 0 && a.heads[len(a.heads)-1].Size == 0 {
+		decides = "the log, once it has an entry"
+	} else if a.scope.Records == 0 {
+		return
+	}
+	if a.registry.Number() < 0 {
 		a.tally.add(Finding{
 			Rule: RuleRegistry, Status: Undecidable, Reason: ReasonEntryZero, Expected: "the registry from entry 0 on", Found: "no entry 0",
-			Decides: "a bundle that holds the registry",
+			Decides: decides,
 		})
 	}
 }

@@ -372,6 +372,25 @@ func TestFollowWaitsForCosignatures(t *testing.T) {
 	}
 }
 
+// An empty log decides nothing yet, which is no word about what it becomes.
+func TestFollowFromNothing(t *testing.T) {
+	w := busyLog(t, 10)
+	c := counted{prefix(w, 0), make(map[string]int)}
+	whole, _ := verifyLog(t, c, w, audit.Options{})
+	wants{audit.RuleRegistry, audit.Undecidable, audit.ReasonEntryZero}.of(t, whole)
+	f, err := audit.Follow(&c, w.Trust(), nil, audit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []audit.Status{audit.Undecidable, audit.Held} {
+		step, err := f.Next(context.Background())
+		if err != nil || step.Report.Status() != want {
+			t.Fatalf("expected %v, found %+v, %v", want, step, err)
+		}
+		c.served = prefix(w, len(w.Placed))
+	}
+}
+
 // What an audit left undecided is not decided by looking again.
 func TestFollowForgetsNoDoubt(t *testing.T) {
 	newer := audittest.New(t)
