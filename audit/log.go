@@ -62,8 +62,8 @@ func (e *SourceError) Unwrap() error { return e.Err }
 // alone. It returns the state to give to the next audit of the log, from which the log
 // can be followed where o asks to keep what that takes, some 40 bytes of each record of
 // an open run and 16 of each run that is closed; nil where the report is broken or the
-// log untrusted, or hashes all that was looked at, for then the state before stays the
-// last that was good. An error says that the log could not be read.
+// log untrusted, the state that of another log, or hashes all that was looked at, for
+// then the state before stays the last that was good. An error says that the log could not be read.
 func VerifyLog(ctx context.Context, s Source, trust *bundle.Trust, o Options) (*Report, *LogState, error) {
 	note, err := s.Read(ctx, HeadPath, tlog.MaxHead)
 	if err != nil {
@@ -94,7 +94,7 @@ func VerifyLog(ctx context.Context, s Source, trust *bundle.Trust, o Options) (*
 		return nil, nil, err
 	}
 	report := v.a.Report()
-	if report.Status() == Broken || o.HashesOnly {
+	if report.Status() == Broken || o.HashesOnly || o.State != nil && o.State.Origin != head.Ledger.Origin() {
 		return report, nil, nil
 	}
 	return report, v.state(head), nil
