@@ -70,6 +70,9 @@ func newForge(t *testing.T) *forge {
 	git("commit", "--quiet", "--allow-empty", "-m", "second")
 	f.second = git("rev-parse", "HEAD")
 	git("switch", "--quiet", "main")
+	// Who may push a branch may push tags, which go before branches of their names.
+	git("tag", "main", "change")
+	git("tag", "origin/main", "change")
 	f.done("first.bundle", f.first)
 	note := git("hash-object", "-w", filepath.Join(files, "first.bundle"))
 	for _, commit := range []string{f.first, f.second} {
@@ -83,6 +86,17 @@ func (f *forge) checkout() {
 	f.Helper()
 	f.dir = filepath.Join(f.TempDir(), "workspace")
 	if out, err := exec.Command("git", "clone", "--quiet", "--depth", "1", "--branch", "main", f.url, f.dir).CombinedOutput(); err != nil {
+		f.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// pipeline fetches the commit of a merge request, with what tags git takes along.
+func (f *forge) pipeline(commit string) {
+	f.Helper()
+	if out, err := exec.Command("git", "-C", f.dir, "fetch", "--quiet", "origin", "refs/heads/change:refs/pipelines/1").CombinedOutput(); err != nil {
+		f.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := exec.Command("git", "-C", f.dir, "checkout", "--quiet", "--detach", commit).CombinedOutput(); err != nil {
 		f.Fatalf("%v\n%s", err, out)
 	}
 }
@@ -154,6 +168,7 @@ func TestGitLabPage(t *testing.T) {
 		f.checkout()
 		trust := filepath.Join(f.TempDir(), "trust")
 		f.must(os.WriteFile(trust, readFile(f.place, ".ledgerd/trust.json"), 0o600))
+		f.pipeline(commit)
 		// What is checked out is the agent's: links to what it would like to change.
 		outside := f.TempDir()
 		for _, name := range []string{"run.bundle", "contract.json", "ledgerd-gate"} {
