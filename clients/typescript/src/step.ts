@@ -77,14 +77,18 @@ const atWork = new Map<string, Promise<unknown>>();
 
 /** One use of a step by a program. */
 export class Step<In, Out> {
+  /** What was asked about, whatever becomes of the caller's object. */
+  readonly #exactly: string | undefined;
+
   constructor(
     readonly transport: Transport,
     readonly key: string,
     readonly step: string,
-    readonly input: In,
+    input: In,
     readonly options: StepOptions<In, Out>,
   ) {
     name('step', step);
+    this.#exactly = JSON.stringify(input) as string | undefined;
   }
 
   /** Does the step with a function of the program's. */
@@ -129,7 +133,7 @@ export class Step<In, Out> {
   /** Has the daemon do the step, with a tool that is registered there. */
   async runHere(tool: string): Promise<Out> {
     const { resource, decision, wait, signal } = this.options;
-    const body = JSON.stringify({ tool, resource, input: this.input, decision });
+    const body = JSON.stringify({ tool, resource, input: this.input(), decision });
     return this.alone(async () => {
       for (const human = new Patience(wait); ; ) {
         const answer = await this.transport.json<StepAnswer>({ method: 'POST', path: this.path('/run'), body, signal });
@@ -138,6 +142,11 @@ export class Step<In, Out> {
         await this.ask(left, tool); // held until a human answers
       }
     });
+  }
+
+  /** The input as it was asked about: a copy, for each that it is handed to. */
+  private input(): In {
+    return (this.#exactly === undefined ? undefined : JSON.parse(this.#exactly)) as In;
   }
 
   private path(rest = ''): string {
@@ -162,7 +171,7 @@ export class Step<In, Out> {
   private ask(wait: number, registered?: string): Promise<StepAnswer> {
     const { action = this.step, tool, resource, decision, description, schema, params, estimate, idempotent, signal } = this.options;
     const own = { action, tool, resource, description, schema, params, estimate, idempotent: idempotent || undefined };
-    const body = JSON.stringify({ ...(registered === undefined ? own : { tool: registered, resource }), input: this.input, decision, asker });
+    const body = JSON.stringify({ ...(registered === undefined ? own : { tool: registered, resource }), input: this.input(), decision, asker });
     return this.transport.json({ method: 'PUT', path: this.path(wait > 0 ? `?wait=${wait}ms` : ''), body, signal });
   }
 
@@ -195,7 +204,7 @@ export class Step<In, Out> {
     };
     let out: Out;
     try {
-      out = await f(this.input, this.callOf(answer));
+      out = await f(this.input(), this.callOf(answer));
     } catch (e) {
       return failed(e, classify(e, idempotent));
     } finally {
@@ -220,7 +229,7 @@ export class Step<In, Out> {
   private async probe(probe: NonNullable<StepOptions<In, Out>['probe']>, answer: StepAnswer): Promise<Report> {
     let found: Finding<Out>;
     try {
-      found = await probe(this.input, this.callOf(answer));
+      found = await probe(this.input(), this.callOf(answer));
     } catch (e) {
       throw new InDoubt(answer, e);
     }

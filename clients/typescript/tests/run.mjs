@@ -1,6 +1,6 @@
 // A run at the daemon that LEDGERD_SERVER names, for the Go test.
 import assert from 'node:assert/strict';
-import { Denied, Failed, governed, InDoubt, Ledgerd, Problem } from '../dist/index.js';
+import { Denied, Failed, governed, InDoubt, Ledgerd, Problem, ToolError } from '../dist/index.js';
 
 const daemon = () => new Ledgerd({ server: process.env.LEDGERD_SERVER, token: process.env.LEDGERD_TOKEN });
 const open = () => daemon().open('by-socket', { task: 'complaint' });
@@ -17,6 +17,20 @@ const slowly = async () => {
 const again = await open();
 const both = await Promise.all([sends('one', slowly), again.step('one', slowly, { to: 'lea' }, mail), sends('one', slowly)]);
 assert.deepEqual([calls, ...both], [1, { call: 1 }, { call: 1 }, { call: 1 }]);
+
+// The function gets what was permitted, whatever becomes of the caller's object, and so does each attempt.
+const letter = { to: 'lea', cc: ['jun'] };
+const got = [];
+const busy = async (input) => {
+  got.push(JSON.stringify(input));
+  input.cc.push('eve');
+  if (got.length === 1) throw new ToolError('rate_limited', 'later');
+  return input.cc.length;
+};
+const posted = run.step('copied', busy, letter, mail);
+letter.to = 'eve';
+assert.equal(await posted, 2);
+assert.deepEqual(got, Array(2).fill('{"to":"lea","cc":["jun"]}'));
 
 // The caller gave up, and what happened is on record all the same.
 const gone = new AbortController();

@@ -1,5 +1,6 @@
 // A call of a tool as a governed step, and what a model hears of one that came to nothing.
 import { Denied, Failed, InDoubt, LedgerdError, Problem, Waiting, type StepError } from '../errors.js';
+import { ToolError } from '../failure.js';
 import type { Run } from '../run.js';
 import type { Call, StepOptions } from '../step.js';
 import { Book, type ToolCall } from './book.js';
@@ -46,7 +47,12 @@ export async function govern<Out>(run: Run, call: Governed, f: (call: Call) => O
   let over = false;
   book.begun(step);
   try {
-    const out = await run.step(step, (_, c) => f(c), call.input, of);
+    const permitted = (input: unknown, c: Call) => {
+      // The tool has the framework's object, which need not be JSON alone: an attempt before may have changed it.
+      if (JSON.stringify(call.input) !== JSON.stringify(input)) throw new ToolError('tool_failed', 'its arguments were changed since they were permitted: it was not called');
+      return f(c);
+    };
+    const out = await run.step(step, permitted, call.input, of);
     over = true;
     return out;
   } catch (e) {

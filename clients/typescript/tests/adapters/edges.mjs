@@ -117,6 +117,22 @@ test('ai: a failure is recorded as one, and the error has the evidence', async (
   assert.throws(() => ai.governTool(run, 'ask_user', aiTool({ inputSchema: schema })), /want a tool with execute/);
 });
 
+test('ai: a tool that changed its arguments is not called again with what nobody permitted', async () => {
+  const run = await open();
+  const got = [];
+  const send = aiTool({
+    inputSchema: schema,
+    execute: async (mail) => {
+      got.push(mail.to);
+      mail.to = 'eve';
+      throw new ToolError('rate_limited', 'later');
+    },
+  });
+  const how = { toolCallId: 'c1', messages: [] };
+  await assert.rejects(async () => ai.governTool(run, 'send_email', send).execute({ to: 'a' }, how), /^Told: Failed: .* its arguments were changed since they were permitted/);
+  assert.deepEqual(got, ['a']);
+});
+
 class Words extends BaseChatModel {
   asked = 0;
   _llmType() {
