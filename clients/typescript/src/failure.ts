@@ -58,7 +58,11 @@ export interface Failure {
 }
 
 const notReached = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT']);
-const brokeOff = new Set(['ETIMEDOUT', 'ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ABORT_ERR']);
+const brokeOff = new Set([
+  ...['ETIMEDOUT', 'ECONNRESET', 'EPIPE', 'EPROTO', 'UND_ERR_SOCKET', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ABORT_ERR', 'ERR_STREAM_PREMATURE_CLOSE'],
+  ...['ECONNABORTED', 'ERR_CANCELED'], // of axios: its time was up, it was aborted
+  ...['ECONNECTION', 'ESOCKET'], // of nodemailer
+]);
 
 /** Says what an error of a function means. */
 export function classify(error: unknown, idempotent: boolean): Failure {
@@ -77,9 +81,9 @@ export function classify(error: unknown, idempotent: boolean): Failure {
 
 function classOf(error: unknown): FailureClass {
   for (let e = error, depth = 0; e !== null && typeof e === 'object' && depth < 8; e = (e as { cause?: unknown }).cause, depth++) {
-    const { code, name } = e as { code?: unknown; name?: unknown };
-    if (typeof code === 'string' && notReached.has(code)) return 'tool_unavailable';
-    if (typeof code === 'string' && brokeOff.has(code)) return 'tool_timeout';
+    const { code, name, syscall } = e as { code?: unknown; name?: unknown; syscall?: unknown };
+    if ((typeof code === 'string' && notReached.has(code)) || syscall === 'connect') return 'tool_unavailable';
+    if (typeof code === 'string' && (brokeOff.has(code) || code.startsWith('ERR_SSL_'))) return 'tool_timeout';
     if (name === 'AbortError' || name === 'TimeoutError') return 'tool_timeout';
   }
   // A defect of the function's own: nobody knows how far it came.

@@ -31,6 +31,12 @@ test('what a failure means', () => {
     [new TypeError('fetch failed', { cause: coded('ECONNREFUSED') }), false, 'failure', 'tool_unavailable'],
     [new TypeError('fetch failed', { cause: coded('UND_ERR_SOCKET') }), false, 'unknown', 'outcome_unknown'],
     [new TypeError('fetch failed', { cause: coded('ECONNRESET') }), true, 'failure', 'tool_timeout'],
+    // Of libraries: axios, nodemailer, node-fetch, TLS.
+    [Object.assign(coded('ESOCKET'), { syscall: 'connect' }), false, 'failure', 'tool_unavailable'],
+    ...['ECONNABORTED', 'ERR_CANCELED', 'ECONNECTION', 'ESOCKET', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_SSL_SSLV3_ALERT_BAD_RECORD_MAC', 'EPROTO'].flatMap((code) => [
+      [coded(code), false, 'unknown', 'outcome_unknown'],
+      [coded(code), true, 'failure', 'tool_timeout'],
+    ]),
     [new DOMException('', 'TimeoutError'), true, 'failure', 'tool_timeout'],
     [new DOMException('', 'AbortError'), false, 'unknown', 'outcome_unknown'],
     [new ToolError('rate_limited', 'later', { retryAfter: 7 }), false, 'failure', 'rate_limited'],
