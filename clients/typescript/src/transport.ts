@@ -31,6 +31,8 @@ export class Transport {
 
   constructor(server: string, token: string) {
     this.server = server.replace(/\/$/, '');
+    // What a header does not take would come back in an error's words.
+    if (!/^[\x21-\x7e]*$/.test(token)) throw new TypeError('token: want the secret of a token, without white space');
     this.#token = token;
     if (server.startsWith('unix:')) {
       const path = server.slice('unix:'.length);

@@ -15,6 +15,14 @@ test('a token is sent in the clear to this machine alone, and shown to nobody', 
   }
 });
 
+test('a token that no header takes is refused, and not shown', () => {
+  for (const token of ['ledgerd_secret\nledgerd_other', 'ledgerd_secret\n', 'ledgerd secret', '\ufeffledgerd_secret']) {
+    for (const server of ['http://localhost:1', 'unix:/run/l']) {
+      assert.throws(() => new Ledgerd({ server, token }), (e) => e instanceof TypeError && !e.message.includes('ledgerd'), JSON.stringify(token));
+    }
+  }
+});
+
 test('a name does not lead elsewhere', async () => {
   const ledgerd = new Ledgerd({ server: 'http://127.0.0.1:1', token: '' });
   for (const key of ['', '.', '..', 'a/b', 'a?b', 'a#b', '%2e', 'a b', 'é', 'x'.repeat(201), 'run_1']) {
