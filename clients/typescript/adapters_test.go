@@ -327,12 +327,14 @@ func TestAgentsHandOver(t *testing.T) {
 		return cmd
 	}
 	w.killed(t, program(), "model", 4) // the chart is drawn
-	out := string(run(t, program()))
-	if !regexp.MustCompile(`^chart: 7 rows\nDenied: chart is not permitted\. It was not done\. .* Evidence: ev_[A-Za-z0-9_-]{43}\.\nsupported, continues support\nProblem not_found\n$`).MatchString(out) {
-		t.Errorf("found %q", out)
+	for range 2 { // and once more, when the run that offered has gone on
+		out := string(run(t, program()))
+		if !regexp.MustCompile(`^chart: 7 rows\nDenied: chart is not permitted\. It was not done\. .* Evidence: ev_[A-Za-z0-9_-]{43}\.\nsupported, continues support\nProblem not_found\n$`).MatchString(out) {
+			t.Errorf("found %q", out)
+		}
 	}
-	if searches, charts := w.was("search"), w.was("chart"); searches != 1 || charts != 1 {
-		t.Errorf("want one search and one chart, found %d and %d", searches, charts)
+	if searches, charts, published := w.was("search"), w.was("chart"), w.was("publish"); searches != 1 || charts != 1 || published != 1 {
+		t.Errorf("want one search, one chart and one publication, found %d, %d and %d", searches, charts, published)
 	}
 	joined(t, giver, receiver)
 }

@@ -232,6 +232,15 @@ class OpenAI(Town):
                 offers = [h for h in self.handoffs(reader) if h["kind"] == "handoff.offered" and h["run"] == run.id]
                 self.assertEqual([(o["task"], o["to"]["origin"]) for o in offers], [("analyse", "ledger.example/there")])
                 self.assertEqual(self.until(lambda: there.handoff(offers[0]["offer"]))["evidence"], [step["execution"]])
+                # The run goes on, and its program is run again from the top: it makes the same offer.
+                await run.step("publish", lambda input: 1, {}, action="search")
+                run = await client.open(run.key, task="research")
+                transfer = openai_agents.handoff(
+                    run, analyst, to=self.settings["there"]["to"], task="analyse", scope=[{"action": "chart", "resource": "report/*"}]
+                )
+                await transfer.on_invoke_handoff(context, "")
+                again = [h["offer"] for h in self.handoffs(reader) if h["kind"] == "handoff.offered" and h["run"] == run.id]
+                self.assertEqual(again, [offers[0]["offer"]])
 
         asyncio.run(main())
 

@@ -20,7 +20,7 @@ from agents import FunctionTool, Handoff, function_tool
 from .aio import AsyncRun
 from .answers import Scope
 from .errors import Denied, Failed
-from .governed import call_step
+from .governed import call_step, next_step
 from .values import decode, encode
 
 
@@ -65,10 +65,15 @@ def handoff(
     handoff's input is its artifact. options are those of `agents.handoff`.
     """
 
+    async def succeeded() -> list[str]:
+        return [s["step"] for s in (await run.state())["steps"] if s["state"] == "succeeded"]
+
     async def offer(artifact: Any) -> None:
         rests = steps
         if rests is None:
-            rests = [s["step"] for s in (await run.state())["steps"] if s["state"] == "succeeded"]
+            # What had succeeded when the offer was first made: on more it would be another offer, when the program is run again.
+            decided = await run.decide(next_step(run, call_step("offer", task)), succeeded, model="handoff")
+            rests = decided["choice"]
         await run.offer(to=to, task=task, scope=scope, steps=rests, artifact=artifact)
 
     async def without_input(context: Any) -> None:

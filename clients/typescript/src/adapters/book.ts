@@ -61,6 +61,8 @@ export class Book {
   /** Steps that are counted, of each tool, and the inputs of those. */
   readonly #counts = new Map<string, number>();
   readonly #inputs = new Map<string, string>();
+  /** How often work of a task was offered. */
+  readonly #offers = new Map<string, number>();
 
   static of(run: Run): Book {
     let book = books.get(run);
@@ -144,6 +146,13 @@ export class Book {
     this.#counts.set(tool, n);
     this.#inputs.set(same + n, of);
     return { step: same + n, decision: undefined };
+  }
+
+  /** The decision on what the next offer of a task rests on. */
+  offerOf(task: string): string {
+    const n = (this.#offers.get(task) ?? 0) + 1;
+    this.#offers.set(task, n);
+    return `offer:${plain(task)}:${n}`;
   }
 
   /** Notes that a step is under way, and how it stands after that. */

@@ -124,9 +124,15 @@ function idOf(item: AgentInputItem | AgentOutputItem): string | undefined {
  */
 export function governHandoff<C>(run: Run, agent: Agent<C>, offer: MakeOffer, accept: (offer: EvidenceID) => Promise<Agent<C>>): Handoff<C> {
   return new Handoff<C>(agent, async () => {
-    const on = offer.steps || offer.evidence ? offer : { ...offer, steps: await succeeded(run) };
+    const on = offer.steps || offer.evidence ? offer : { ...offer, steps: await restsOn(run, offer.task) };
     return accept((await run.offer(on)).offer);
   });
+}
+
+/** What had succeeded when the offer was first made: on more it would be another offer, when the program is run again. */
+async function restsOn(run: Run, task: string): Promise<string[]> {
+  const { choice } = await run.decide(Book.of(run).offerOf(task), async () => ({ choice: await succeeded(run) }), { model: 'governHandoff' });
+  return choice as string[];
 }
 
 /** Opens a run that continues an offer, which may be on its way to the agent's daemon: it is waited for, 30 seconds unless `wait` says how long. */

@@ -47,6 +47,7 @@ const agent = new Agent({ name: 'Researcher', tools: [search], handoffs: [toAnal
 const { finalOutput } = await new Runner({ tracingDisabled: true }).run(agent, 'Chart the sales.');
 const claim = await analysis.claim('I have drawn the chart.', await succeeded(analysis));
 await analysis.close();
+await research.step('publish', act('publish'), { report: 'q1' });
 say(`${finalOutput}\n${claim.verdict.result}, continues ${analysis.opened.continues.giver}`);
 
 // What was not offered is not continued.
