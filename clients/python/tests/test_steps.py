@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 import unittest
 from typing import Any
@@ -336,6 +337,21 @@ class Connections(Town):
         with mock.patch("time.sleep") as slept, self.assertRaises(NoAnswer):
             client.open("k", task="errand")
         self.assertEqual([round(c.args[0], 1) for c in slept.call_args_list], [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5])
+
+    def test_the_daemon_was_restarted(self) -> None:
+        """Every connection that was kept is dead: that is found out once, and not once for each."""
+        client = self.client()
+        run = client.open(self.key(), task="errand")
+        kept = [client._transport._take() for _ in range(2 * operation.RETRIES)]
+        for connection in kept:
+            if connection.sock is None:
+                connection.connect()
+            assert connection.sock is not None
+            connection.sock.shutdown(socket.SHUT_RDWR)
+            client._transport._give(connection)
+        with mock.patch("time.sleep") as slept:
+            self.assertEqual(run.state()["state"], "open")
+        self.assertEqual(len(slept.call_args_list), 1)
 
     def test_where_a_token_is_not_sent(self) -> None:
         for server in ("http://ledger.example:8420", "ftp://127.0.0.1", "127.0.0.1:8420", "http://127.0.0.1?x", "http://u:p@127.0.0.1"):

@@ -82,6 +82,7 @@ class Transport:
             body = response.read()
         except BaseException:
             connection.close()
+            self.close()  # a daemon that went away has left the others, too
             raise
         answer = Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
         if response.will_close:
