@@ -6,6 +6,7 @@ import email.message
 import http.client
 import smtplib
 import socket
+import ssl
 import subprocess
 import unittest
 import urllib.error
@@ -57,6 +58,9 @@ class Outcomes(unittest.TestCase):
             (http.client.RemoteDisconnected("gone"), "tool_timeout", ""),
             (http.client.IncompleteRead(b""), "tool_timeout", ""),
             (EOFError(), "tool_timeout", ""),
+            (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "tool_timeout", ""),
+            (urllib.error.URLError(ssl.SSLError(1, "bad record mac")), "tool_timeout", ""),
+            (ssl.SSLCertVerificationError(1, "certificate verify failed"), "tool_failed", "tool_failed"),
             (subprocess.TimeoutExpired("x", 1), "tool_timeout", ""),
             (smtplib.SMTPServerDisconnected("gone"), "tool_timeout", ""),
             (ReadTimeout(), "tool_timeout", ""),

@@ -8,6 +8,7 @@ import errno
 import http.client
 import re
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -44,7 +45,7 @@ _BUGS = (
 _NOT_REACHED = (errno.EHOSTUNREACH, errno.ENETUNREACH)
 _LOST = (
     TimeoutError, asyncio.TimeoutError, ConnectionError, EOFError, http.client.HTTPException,
-    subprocess.TimeoutExpired,
+    subprocess.TimeoutExpired, ssl.SSLError,
 )  # fmt: skip
 
 # Libraries have classes of their own for a connection that broke.
@@ -71,6 +72,8 @@ def outcome_of(error: BaseException, idempotent: bool) -> Outcome:
 
 def _lost(error: BaseException) -> bool:
     """Whether the connection to the tool broke, or the time was up, on the way."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return False  # nothing was sent
     if isinstance(error, _LOST) or isinstance(error, OSError) and error.errno is None:
         return True
     if any(_LOST_NAMES.search(c.__name__) for c in type(error).__mro__):
