@@ -327,7 +327,8 @@ func TestAgentsHandOver(t *testing.T) {
 		return cmd
 	}
 	w.killed(t, program(), "model", 4) // the chart is drawn
-	for range 2 { // and once more, when the run that offered has gone on
+	// And once more, when the run that offered has gone on.
+	for range 2 {
 		out := string(run(t, program()))
 		if !regexp.MustCompile(`^chart: 7 rows\nDenied: chart is not permitted\. It was not done\. .* Evidence: ev_[A-Za-z0-9_-]{43}\.\nsupported, continues support\nProblem not_found\n$`).MatchString(out) {
 			t.Errorf("found %q", out)

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -304,6 +305,15 @@ func TestReceipts(t *testing.T) {
 		changed := bytes.Clone(whole)
 		changed[i] ^= 1 << (i % 7)
 		all = append(all, sent{changed, pinned})
+	}
+	// Two lines of the log's: the first one counts.
+	at := bytes.LastIndex(whole, []byte("\n— ")) + 1
+	line := whole[at:]
+	wrong := bytes.Clone(line)
+	last := wrong[len(wrong)-10:]
+	last[0] = map[bool]byte{true: 'B', false: 'A'}[last[0] == 'A']
+	for _, lines := range [][][]byte{{line, line}, {line, wrong}, {wrong, line}} {
+		all = append(all, sent{slices.Concat(append([][]byte{whole[:at]}, lines...)...), pinned})
 	}
 	input, err := json.Marshal(all)
 	must(t, err)
