@@ -315,6 +315,24 @@ func TestReceipts(t *testing.T) {
 	for _, lines := range [][][]byte{{line, line}, {line, wrong}, {wrong, line}} {
 		all = append(all, sent{slices.Concat(append([][]byte{whole[:at]}, lines...)...), pinned})
 	}
+	// Of another origin, or none; signed by the log, by nobody, by a stranger, by too many; with what no signed note has.
+	twoLogs, err := bundle.ParseTrust(pinned)
+	must(t, err)
+	other, err := daemontest.Named(t, "ledger.example/other").Ledger.Trust()
+	must(t, err)
+	twoLogs.Ledgers = append(twoLogs.Ledgers, other.Ledgers...)
+	both, err := twoLogs.Marshal()
+	must(t, err)
+	head := bytes.Index(whole, []byte("\n\n")) + 2
+	stranger := "— stranger AAAAAAAA\n"
+	for _, origin := range []string{h.Ledger.Origin(), "ledger.example/other", "ledger.example/unknown", "\x01"} {
+		for _, extension := range []string{"", "more\n", "\x02\n"} {
+			for _, lines := range []string{string(line), "", stranger, stranger + string(line), strings.Repeat(stranger, 101), strings.Repeat(stranger, 256) + string(line), "— a\u00a0b AAAAAAAA\n"} {
+				_, sizeAndRoot, _ := strings.Cut(string(whole[head:at-1]), "\n")
+				all = append(all, sent{fmt.Appendf(nil, "%s%s\n%s%s\n%s", whole[:head], origin, sizeAndRoot, extension, lines), both})
+			}
+		}
+	}
 	input, err := json.Marshal(all)
 	must(t, err)
 	cmd.Stdin = bytes.NewReader(input)
