@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"ledgerd/client"
 	"ledgerd/evidence"
@@ -121,5 +122,53 @@ func TestRunTwice(t *testing.T) {
 	all.Wait()
 	if n := calls.Load(); n != 1 {
 		t.Errorf("want one call, found %d", n)
+	}
+}
+
+// TestRunHereWaits: a step with a tool of the daemon's waits for a human as one with a
+// tool of the program's does.
+func TestRunHereWaits(t *testing.T) {
+	d := daemontest.Init(t)
+	mia := d.Actor("mia", evidence.RoleHuman)
+	refund := runtime.NewFunc(runtime.Spec{Name: "shop", Action: "refund"}, func(_ context.Context, c *runtime.Call, l letter) (posted, error) {
+		return posted{"r-" + l.To}, nil
+	})
+	host := d.Host(runtime.Config{Tools: []runtime.Tool{refund}, Permit: runtime.PermitterFunc(func(context.Context, *runtime.PermissionRequest) (runtime.Permission, error) {
+		return runtime.Permission{Effect: evidence.Escalate, Team: "finance"}, nil
+	})}, 0)
+	d.Serve(func(c *server.Config) { c.Agents = host })
+	ctx := t.Context()
+	run, err := d.Client(d.Grant(daemontest.Agent, api.RightAct)).Open(ctx, "refund-1", client.OpenRun{Task: "refund"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := func() (*runtime.Output, error) {
+		return run.RunHere(ctx, runtime.Action{Step: "refund", Tool: "shop", Input: []byte(`{"to":"lea"}`)})
+	}
+	_, err = here()
+	waiting, ok := errors.AsType[*runtime.Waiting](err)
+	if !ok {
+		t.Fatalf("want it to wait for the team, found %v", err)
+	}
+	run.Wait = time.Minute
+	answered := make(chan error, 1)
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		n := d.Ledger.Registry().Number()
+		b := &evidence.Approval{Answer: evidence.Approve, Until: evidence.TimeOf(time.Now().Add(time.Hour))}
+		entry, err := evidence.Sign(&evidence.Record{
+			Origin: daemontest.Origin, Kind: b.Kind(), Run: run.ID(), About: waiting.Authorization, Registry: &n, Actor: "mia", Time: evidence.TimeOf(time.Now()), Body: b,
+		}, mia)
+		if err == nil {
+			_, err = d.Ledger.Append(ctx, entry)
+		}
+		answered <- err
+	}()
+	out, err := here()
+	if err != nil || string(out.Data) != `{"messageId":"r-lea"}` {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
 	}
 }

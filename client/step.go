@@ -73,13 +73,22 @@ func (r *Run) Do(ctx context.Context, tool runtime.Tool, a runtime.Action) (*run
 
 // RunHere has the daemon do a step with a tool of its own.
 func (r *Run) RunHere(ctx context.Context, a runtime.Action) (*runtime.Output, error) {
-	step, err := again[api.Step](ctx, r, http.MethodPost, stepPath(api.PathRunStep, r.key, a.Step), api.RunStep{
-		Tool: a.Tool, Resource: a.Resource, Input: a.Input, Decision: present(a.Decision),
-	}, nil)
-	if err != nil {
-		return nil, err
+	do := api.RunStep{Tool: a.Tool, Resource: a.Resource, Input: a.Input, Decision: present(a.Decision)}
+	ask := api.AskStep{Tool: a.Tool, Resource: a.Resource, Input: a.Input, Decision: present(a.Decision), Asker: asker}
+	over := time.Now().Add(r.Wait)
+	for {
+		step, err := again[api.Step](ctx, r, http.MethodPost, stepPath(api.PathRunStep, r.key, a.Step), do, nil)
+		if err != nil {
+			return nil, err
+		}
+		left := time.Until(over)
+		if step.State != api.StepWaiting || left <= 0 {
+			return outcomeOf(step)
+		}
+		if _, err := r.ask(ctx, a.Step, &ask, left); err != nil { // held until a human answers
+			return nil, err
+		}
 	}
-	return outcomeOf(step)
 }
 
 // maxHeld is how long one request is held for a human, so that what lies between does
