@@ -55,7 +55,7 @@ export function governModel(run: Run, model: Model, { name = 'model' }: { name?:
       // Not what was sent, nor headers: they are nobody's business.
       const { content, finishReason, usage, warnings, providerMetadata } = await generate();
       const tokens = (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0);
-      return { answer: { content, finishReason, usage, warnings, ...(providerMetadata ? { providerMetadata } : {}) }, cost: tokens > 0 ? { tokens } : undefined };
+      return { answer: { content: content.map(asJson), finishReason, usage, warnings, ...(providerMetadata ? { providerMetadata } : {}) }, cost: tokens > 0 ? { tokens } : undefined };
     };
     return Book.of(run).answer<Result>(question, ask, (a) => a.content.flatMap((c) => (c.type === 'tool-call' ? c.toolCallId : [])));
   };
@@ -70,6 +70,11 @@ export function governModel(run: Run, model: Model, { name = 'model' }: { name?:
       },
     },
   });
+}
+
+/** A file's bytes as base64, which the SDK takes for them. */
+function asJson(part: Result['content'][number]): Result['content'][number] {
+  return part.type === 'file' && part.data instanceof Uint8Array ? { ...part, data: Buffer.from(part.data).toString('base64') } : part;
 }
 
 function isSaid(message: Message): boolean {

@@ -117,6 +117,18 @@ test('ai: a failure is recorded as one, and the error has the evidence', async (
   assert.throws(() => ai.governTool(run, 'ask_user', aiTool({ inputSchema: schema })), /want a tool with execute/);
 });
 
+test('ai: a file that the model made comes whole, and again', async () => {
+  const key = `edges-${++runs}`;
+  const usage = { inputTokens: {}, outputTokens: {} };
+  const content = [{ type: 'file', mediaType: 'image/png', data: Uint8Array.of(137, 80, 255) }];
+  const model = new MockLanguageModelV3({ doGenerate: { content, finishReason: { unified: 'stop' }, usage, warnings: [] } });
+  for (let life = 0; life < 2; life++) {
+    const { files } = await generateText({ model: ai.governModel(await open(key), model), prompt: 'Draw it.' });
+    assert.deepEqual([...files[0].uint8Array], [137, 80, 255]);
+  }
+  assert.equal(model.doGenerateCalls.length, 1);
+});
+
 test('ai: a tool that changed its arguments is not called again with what nobody permitted', async () => {
   const run = await open();
   const got = [];
