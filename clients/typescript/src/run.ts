@@ -92,12 +92,12 @@ export class Run {
    *
    * Throws {@link Denied}, {@link Waiting}, {@link Failed}, {@link InDoubt} or {@link Problem}.
    */
-  step<In, Out>(step: string, f: (input: In, call: Call) => Out | Promise<Out>, input: In, options: StepOptions<In, Out> = {}): Promise<Out> {
+  async step<In, Out>(step: string, f: (input: In, call: Call) => Out | Promise<Out>, input: In, options: StepOptions<In, Out> = {}): Promise<Out> {
     return new Step<In, Out>(this.#transport, this.key, step, input, options).do(f);
   }
 
   /** Has the daemon do a step, with a tool that is registered there. */
-  runHere<Out = Json>(step: string, tool: string, input: Json, options: Pick<StepOptions<Json, Out>, 'resource' | 'decision' | 'wait' | 'signal'> = {}): Promise<Out> {
+  async runHere<Out = Json>(step: string, tool: string, input: Json, options: Pick<StepOptions<Json, Out>, 'resource' | 'decision' | 'wait' | 'signal'> = {}): Promise<Out> {
     return new Step<Json, Out>(this.#transport, this.key, step, input, options).runHere(tool);
   }
 

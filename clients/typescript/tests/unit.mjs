@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
-import { Denied, Ledgerd, LedgerdError, Problem, ToolError } from '../dist/index.js';
+import { Denied, Ledgerd, LedgerdError, Problem, Run, ToolError } from '../dist/index.js';
 import { classify } from '../dist/failure.js';
 
 test('a token is sent in the clear to this machine alone, and shown to nobody', () => {
@@ -27,6 +27,16 @@ test('a name does not lead elsewhere', async () => {
   const ledgerd = new Ledgerd({ server: 'http://127.0.0.1:1', token: '' });
   for (const key of ['', '.', '..', 'a/b', 'a?b', 'a#b', '%2e', 'a b', 'é', 'x'.repeat(201), 'run_1']) {
     await assert.rejects(async () => ledgerd.open(key, { task: 't' }), TypeError, key);
+  }
+});
+
+test('input that is no JSON is refused before anything is asked', async () => {
+  const run = new Run(undefined, { key: 'k' });
+  const loop = {};
+  loop.loop = loop;
+  for (const input of [loop, 1n]) {
+    await assert.rejects(run.step('s', () => 1, input), TypeError);
+    await assert.rejects(run.runHere('s', 't', input), TypeError);
   }
 });
 
