@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import threading
 import unittest
@@ -188,6 +189,22 @@ class Steps(Town):
 
         result = self.run_.step("mail", tool, 1, action="send_email", probe=probe)
         self.assertEqual((result, len(tool.calls), found), ("sent", 1, [(1, 1, f"{self.run_.id}/mail")]))
+
+    def test_a_child_is_at_work_on_nothing(self) -> None:
+        """A step that its parent is at work on is in doubt for it, and not waited for."""
+
+        def forks(input: Any) -> int:
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(10)
+                try:
+                    self.run_.step("mail", Tool("sent"), 1, action="send_email")
+                except InDoubt:
+                    os._exit(7)
+                os._exit(1)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+        self.assertEqual(self.run_.step("mail", forks, 1, action="send_email"), 7)
 
     def test_a_child_has_connections_of_its_own(self) -> None:
         def port() -> Any:

@@ -68,6 +68,15 @@ class _Begun:
 _begun = _Begun()
 
 
+def _forget() -> None:
+    global _begun
+    _begun = _Begun()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)  # a child began nothing
+
+
 def _alone(run: str, step: str) -> Operation[str]:
     """Takes a step for one caller of this process at a time."""
     place = f"{run}/{step}"
