@@ -83,7 +83,7 @@ function classOf(error: unknown): FailureClass {
   for (let e = error, depth = 0; e !== null && typeof e === 'object' && depth < 8; e = (e as { cause?: unknown }).cause, depth++) {
     const { code, name, syscall } = e as { code?: unknown; name?: unknown; syscall?: unknown };
     if ((typeof code === 'string' && notReached.has(code)) || syscall === 'connect') return 'tool_unavailable';
-    if (typeof code === 'string' && (brokeOff.has(code) || code.startsWith('ERR_SSL_'))) return 'tool_timeout';
+    if (typeof code === 'string' && (brokeOff.has(code) || /^(ERR_SSL_|ERR_HTTP2_|HPE_)/.test(code))) return 'tool_timeout';
     if (name === 'AbortError' || name === 'TimeoutError') return 'tool_timeout';
   }
   // A defect of the function's own: nobody knows how far it came.

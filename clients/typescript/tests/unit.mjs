@@ -51,7 +51,7 @@ test('what a failure means', () => {
     [new TypeError('fetch failed', { cause: coded('ECONNRESET') }), true, 'failure', 'tool_timeout'],
     // Of libraries: axios, nodemailer, node-fetch, TLS.
     [Object.assign(coded('ESOCKET'), { syscall: 'connect' }), false, 'failure', 'tool_unavailable'],
-    ...['ECONNABORTED', 'ERR_CANCELED', 'ECONNECTION', 'ESOCKET', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_SSL_SSLV3_ALERT_BAD_RECORD_MAC', 'EPROTO'].flatMap((code) => [
+    ...['ECONNABORTED', 'ERR_CANCELED', 'ECONNECTION', 'ESOCKET', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_SSL_SSLV3_ALERT_BAD_RECORD_MAC', 'EPROTO', 'ERR_HTTP2_STREAM_ERROR', 'HPE_INVALID_CONSTANT'].flatMap((code) => [
       [coded(code), false, 'unknown', 'outcome_unknown'],
       [coded(code), true, 'failure', 'tool_timeout'],
     ]),
