@@ -24,8 +24,10 @@ import (
 
 // export is what came in one request.
 type export struct {
+	actor  string
 	name   string // of its file
 	kept   bool   // it is on disk; guarded by the receiver's mu, as what follows
+	size   int    // bytes on disk, or on their way there
 	waits  int    // traces of it that are not written
 	marks  []*mark
 	failed bool // something of it could not be written
@@ -137,13 +139,16 @@ func (s *spool) list() (exports, marks []string, err error) {
 
 // keep makes an export durable that is held. Where none of it was new there is nothing to
 // keep; where that fails nothing of it is held any more.
-func (r *Receiver) keep(e *export, actor string, body []byte, isJSON bool) error {
-	line, err := json.Marshal(exportLine{actor, isJSON})
+func (r *Receiver) keep(e *export, body []byte, isJSON bool) error {
+	line, err := json.Marshal(exportLine{e.actor, isJSON})
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	waits := e.waits
+	if waits == 0 {
+		r.lies(e, 0)
+	}
 	r.mu.Unlock()
 	if waits == 0 {
 		return nil
@@ -163,6 +168,7 @@ func (r *Receiver) keep(e *export, actor string, body []byte, isJSON bool) error
 func (r *Receiver) drop(e *export) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.lies(e, 0)
 	for k, h := range r.held {
 		if !slices.Contains(h.exports, e) {
 			continue
@@ -210,6 +216,7 @@ func (r *Receiver) settle(exports ...*export) {
 			continue
 		}
 		e.kept = false
+		r.lies(e, 0)
 		done = append(done, e.name)
 		fail[e.name] = e.failed
 		for _, m := range e.marks {
@@ -273,7 +280,6 @@ func (r *Receiver) load() error {
 // loaded is an export that was read again, and what of it is not held yet.
 type loaded struct {
 	*export
-	actor string
 	spans []inTrace
 	odd   []byte
 }
@@ -292,7 +298,9 @@ func (r *Receiver) read(name string) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loaded{&export{name: name, kept: true}, line.Actor, spans, odd}, nil
+	e := &export{actor: line.Actor, name: name, kept: true}
+	r.lies(e, len(body))
+	return &loaded{e, spans, odd}, nil
 }
 
 // loadMark holds the set of a mark, to be written as it was begun. What of its exports is

@@ -50,6 +50,13 @@ const (
 	overhead = 1 << 10 // of a span, beside what it says
 )
 
+// What lies on disk at a time, in bytes: an export as it came may be much larger than what
+// is held of it.
+const (
+	maxActorFiles = 4 * maxActor
+	maxAllFiles   = 4 * maxAll
+)
+
 // A trace to which spans come without end is written after so long.
 const maxAge = 5 * time.Minute
 
@@ -77,6 +84,8 @@ type Receiver struct {
 	held    map[key]*held // guarded by mu, as what follows
 	byActor map[string]int
 	all     int
+	files   map[string]int // bytes on disk of each agent's exports
+	onDisk  int            // of all of them
 	closed  bool
 	written map[spanKey]bool
 	order   []spanKey // of written, a ring
@@ -127,7 +136,7 @@ func New(cfg Config) (*Receiver, error) {
 	}
 	r := &Receiver{
 		cfg: cfg, log: cfg.Logger, done: make(chan struct{}), held: make(map[key]*held), byActor: make(map[string]int),
-		written: make(map[spanKey]bool), spool: spool{dir: cfg.Dir, fault: cfg.fault},
+		files: make(map[string]int), written: make(map[spanKey]bool), spool: spool{dir: cfg.Dir, fault: cfg.fault},
 	}
 	if r.log == nil {
 		r.log = slog.Default()
@@ -177,15 +186,18 @@ func (r *Receiver) Take(ctx context.Context, actor string, body []byte, isJSON b
 		return nil, api.NewProblem(http.StatusForbidden, api.ReasonOtherActor, "want the token of an agent whose spans these are: %v", err)
 	}
 	spans, odd, err := r.decode(body, isJSON)
+	if errors.Is(err, errTooLarge) {
+		return nil, api.NewProblem(http.StatusRequestEntityTooLarge, api.ReasonTooLarge, "%v", err)
+	}
 	if err != nil {
 		return nil, api.NewProblem(http.StatusBadRequest, api.ReasonMalformed, "%v", err)
 	}
-	e := new(export)
-	rejected, p := r.hold(actor, spans, odd, e)
+	e := &export{actor: actor}
+	rejected, p := r.hold(spans, odd, e, len(body))
 	if p != nil {
 		return nil, p
 	}
-	if err := r.keep(e, actor, body, isJSON); err != nil {
+	if err := r.keep(e, body, isJSON); err != nil {
 		r.log.Error("spans could not be kept", "actor", actor, "error", err.Error())
 		return nil, api.NewProblem(http.StatusServiceUnavailable, api.ReasonBusy, "the daemon could not keep the spans, and its log says why: send them again")
 	}
@@ -213,6 +225,9 @@ type inTrace struct {
 	heldSpan
 }
 
+// errTooLarge: an export could not be held if it were the only one.
+var errTooLarge = fmt.Errorf("want spans that take at most %d MiB, each with its resource and scope, found more: send fewer at a time", maxActor>>20)
+
 func (r *Receiver) decode(body []byte, isJSON bool) (all []inTrace, odd []byte, err error) {
 	r.decoding.Lock()
 	defer r.decoding.Unlock()
@@ -220,10 +235,14 @@ func (r *Receiver) decode(body []byte, isJSON bool) (all []inTrace, odd []byte, 
 	if err != nil {
 		return nil, nil, err
 	}
+	size := len(odd)
 	for _, s := range spans {
 		encoded, err := s.Marshal()
 		if err != nil {
 			return nil, nil, err
+		}
+		if size += len(encoded) + overhead; size > maxActor {
+			return nil, nil, errTooLarge // what surrounds many spans stands once in what came
 		}
 		all = append(all, inTrace{s.Trace(), heldSpan{id: string(s.SpanId), encoded: encoded}})
 	}
@@ -232,7 +251,7 @@ func (r *Receiver) decode(body []byte, isJSON bool) (all []inTrace, odd []byte, 
 
 // hold keeps spans until their traces are quiet: all of them, but for those of
 // traces that are too large, or none.
-func (r *Receiver) hold(actor string, spans []inTrace, odd []byte, e *export) (rejected int, p *api.Problem) {
+func (r *Receiver) hold(spans []inTrace, odd []byte, e *export, onDisk int) (rejected int, p *api.Problem) {
 	size := len(odd)
 	for _, s := range spans {
 		size += len(s.encoded) + overhead
@@ -242,11 +261,15 @@ func (r *Receiver) hold(actor string, spans []inTrace, odd []byte, e *export) (r
 	switch {
 	case r.closed:
 		return 0, api.NewProblem(http.StatusServiceUnavailable, api.ReasonStopping, "the daemon is being stopped: send the spans again when it is back")
-	case r.byActor[actor]+size > maxActor, r.all+size > maxAll:
+	case r.byActor[e.actor]+size > maxActor, r.all+size > maxAll, r.files[e.actor]+onDisk > maxActorFiles, r.onDisk+onDisk > maxAllFiles:
 		return 0, api.NewProblem(http.StatusServiceUnavailable, api.ReasonBusy, "as many spans wait for the end of their traces as are held at a time: send these again later")
 	}
 	e.name = r.spool.name(exportSuffix)
-	return r.add(actor, spans, odd, e), nil
+	rejected = r.add(e.actor, spans, odd, e)
+	if e.waits > 0 {
+		r.lies(e, onDisk)
+	}
+	return rejected, nil
 }
 
 // add holds the spans of an export. It is called with mu held, or before there is anybody
@@ -293,6 +316,16 @@ func (r *Receiver) count(k key, h *held, size int) {
 	h.size += size
 	r.byActor[k.actor] += size
 	r.all += size
+}
+
+// lies says how many bytes of an export lie on disk. It is called with mu held.
+func (r *Receiver) lies(e *export, size int) {
+	r.files[e.actor] += size - e.size
+	r.onDisk += size - e.size
+	if r.files[e.actor] == 0 {
+		delete(r.files, e.actor)
+	}
+	e.size = size
 }
 
 // release holds a trace no more. It is called with mu held.

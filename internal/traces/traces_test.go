@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
@@ -474,4 +475,43 @@ func TestBounds(t *testing.T) {
 	if _, p := w.receiver.Take(context.Background(), "other", []byte(export(1, 1, big)), true); p != nil {
 		t.Errorf("another agent: %v", p)
 	}
+}
+
+// TestLargeBesideItsSpans: each span is held with what surrounds it, and lies on disk with
+// what came beside it. Neither takes more room than what is held at a time: what never fits
+// is refused for good, what does not fit now is to come again.
+func TestLargeBesideItsSpans(t *testing.T) {
+	w := newWorld(t)
+	var many []string
+	for i := range 1000 {
+		many = append(many, export(1, i+1, chat))
+	}
+	wide := strings.Replace(together(many...), `{"scopeSpans"`, `{"resource":{"attributes":[{"key":"x","value":{"stringValue":"`+strings.Repeat("x", 1<<20)+`"}}]},"scopeSpans"`, 1)
+	var before, after goruntime.MemStats
+	goruntime.ReadMemStats(&before)
+	_, p := w.receiver.Take(t.Context(), bench.Agent, []byte(wide), true)
+	goruntime.ReadMemStats(&after)
+	if p == nil || p.Status != http.StatusRequestEntityTooLarge || p.Reason != api.ReasonTooLarge {
+		t.Errorf("1000 spans with 1 MiB around each: %v", p)
+	}
+	if n := (after.TotalAlloc - before.TotalAlloc) >> 20; n > 200 {
+		t.Errorf("%d MiB were taken to refuse an export of %d MiB", n, len(wide)>>20)
+	}
+	blank := strings.Repeat(" ", api.MaxBatchSize-1<<10)
+	taken := 0
+	for i := range 40 {
+		if _, p = w.receiver.Take(t.Context(), bench.Agent, []byte(export(2, i+1, chat)+blank), true); p != nil {
+			break
+		}
+		taken++
+	}
+	if p == nil || p.Reason != api.ReasonBusy || taken == 0 {
+		t.Errorf("%d exports of 8 MiB lie on disk: %v", taken, p)
+	}
+	w.receiver.Close()
+	again := w.newReceiver()
+	if _, p := again.Take(t.Context(), bench.Agent, []byte(export(3, 1, chat)+blank), true); p != nil {
+		t.Errorf("after they were written: %v", p)
+	}
+	again.Close()
 }
