@@ -160,6 +160,7 @@ func (r *Receiver) keep(e *export, body []byte, isJSON bool) error {
 	r.mu.Lock()
 	e.kept = true
 	r.mu.Unlock()
+	r.settle(e) // all of it may have been written meanwhile, from an export that held the same
 	return nil
 }
 

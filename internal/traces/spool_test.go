@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -225,11 +226,7 @@ func TestComesWhileWritten(t *testing.T) {
 	if _, p := r.Take(t.Context(), bench.Agent, []byte(used(1, 1)), true); p != nil {
 		t.Fatal(p)
 	}
-	for end := time.Now().Add(time.Minute); len(w.spooled()) > 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never written: %v", w.spooled())
-		}
-	}
+	w.emptied()
 	want := map[string]int{"tool-1": 1, "tool-2": 1, "kept.export": 1, "kept.span.execute_tool": 2}
 	if got := w.tools(); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("want %v, found %v", want, got)
@@ -320,4 +317,98 @@ type refusing struct{ importer.Embedded }
 
 func (refusing) Append(context.Context, ...[]byte) ([]evidence.Placed, error) {
 	return nil, errors.New("not taken")
+}
+
+// emptied waits until nothing lies in the spool.
+func (w *world) emptied() {
+	w.t.Helper()
+	for end := time.Now().Add(time.Minute); len(w.spooled()) > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("never written: %v", w.spooled())
+		}
+	}
+}
+
+// TestWrittenWhileKept: what is sent again while its trace is written, and is on disk only
+// when that is done, does not stay there.
+func TestWrittenWhileKept(t *testing.T) {
+	w := newWorld(t)
+	w.receiver.Close()
+	l := &interrupted{Embedded: importer.Embedded{Ledger: w.Ledger}}
+	arrived, written, taken := make(chan bool), make(chan bool), make(chan *api.Problem, 1)
+	writes := 0
+	r := w.open(traces.WithFault(traces.Config{Quiet: 20 * time.Millisecond, Importer: w.importer(l)}, func(op, name string, did bool) error {
+		if op == "write" && strings.HasSuffix(name, ".spans") && !did {
+			if writes++; writes == 2 {
+				close(arrived)
+				<-written
+			}
+		}
+		return nil
+	}))
+	l.do = func() {
+		go func() {
+			_, p := r.Take(t.Context(), bench.Agent, []byte(used(1, 1)), true)
+			taken <- p
+		}()
+		<-arrived
+	}
+	if _, p := r.Take(t.Context(), bench.Agent, []byte(used(1, 1)), true); p != nil {
+		t.Fatal(p)
+	}
+	w.emptied()
+	close(written)
+	if p := <-taken; p != nil {
+		t.Error(p)
+	}
+	if left := w.spooled(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	r.Close()
+}
+
+// TestFailedIsNotWritten: spans that could not be written, and are sent again, are tried
+// again.
+func TestFailedIsNotWritten(t *testing.T) {
+	w := newWorld(t)
+	w.receiver.Close()
+	var later atomic.Int64
+	l := &mending{Embedded: importer.Embedded{Ledger: w.Ledger}}
+	im := w.importer(l)
+	im.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	r := w.open(traces.Config{Quiet: 20 * time.Millisecond, Importer: im})
+	defer r.Close()
+	take := func() {
+		t.Helper()
+		if _, p := r.Take(t.Context(), bench.Agent, []byte(used(1, 1)), true); p != nil {
+			t.Fatal(p)
+		}
+	}
+	take()
+	later.Store(int64(time.Hour))
+	for end := time.Now().Add(time.Minute); len(w.spooled()) != 1 || !strings.HasSuffix(w.spooled()[0], ".failed"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never given up: %v", w.spooled())
+		}
+	}
+	later.Store(0)
+	l.mended.Store(true)
+	take()
+	r.Close()
+	if got := w.tools(); got["tool-1"] != 1 {
+		t.Errorf("want what was sent again recorded, found %v", got)
+	}
+}
+
+// mending is a ledger that takes no record before it is mended.
+type mending struct {
+	importer.Embedded
+	mended atomic.Bool
+}
+
+func (l *mending) Append(ctx context.Context, entries ...[]byte) ([]evidence.Placed, error) {
+	if !l.mended.Load() {
+		return nil, errors.New("not taken")
+	}
+	return l.Embedded.Append(ctx, entries...)
 }

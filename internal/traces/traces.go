@@ -173,6 +173,8 @@ func (r *Receiver) Close() {
 	r.stop()
 	<-r.done
 	r.write(context.Background(), true)
+	r.mu.Lock() // a request that came before may still be answered
+	defer r.mu.Unlock()
 	for k, h := range r.held {
 		r.log.Warn("spans could not be written: they are when the daemon starts again", "actor", k.actor, "trace", k.trace, "spans", len(h.spans))
 	}
@@ -431,8 +433,10 @@ func (r *Receiver) forget(k key, h *held, failed bool) []*export {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b := h.begun
-	for _, s := range h.spans[:b.spans] {
-		r.known(spanKey{k, s.id})
+	if !failed {
+		for _, s := range h.spans[:b.spans] {
+			r.known(spanKey{k, s.id})
+		}
 	}
 	for _, e := range h.exports[:b.exports] {
 		e.waits--
