@@ -23,6 +23,7 @@ type Metrics struct {
 	requests     *prometheus.CounterVec
 	problems     *prometheus.CounterVec
 	refusals     *prometheus.CounterVec
+	exports      *prometheus.CounterVec
 	lost         prometheus.Counter
 }
 
@@ -52,11 +53,14 @@ func NewMetrics() *Metrics {
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ledgerd_refusals_total", Help: "Records refused, by reason.",
 		}, []string{"reason"}),
+		exports: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ledgerd_span_exports_refused_total", Help: "Exports of spans refused, by reason.",
+		}, []string{"reason"}),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "ledgerd_appends_unknown_total", Help: "Records of which nobody knows whether they became durable.",
 		}),
 	}
-	m.registry.MustRegister(m.batchEntries, m.batchBytes, m.gather, m.sync, m.requests, m.problems, m.refusals, m.lost,
+	m.registry.MustRegister(m.batchEntries, m.batchBytes, m.gather, m.sync, m.requests, m.problems, m.refusals, m.exports, m.lost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -116,9 +120,25 @@ func (m *Metrics) observe(s *Server) {
 			return float64(out)
 		}
 	}
+	spans := func() SpanCounts {
+		if s.cfg.Spans == nil {
+			return SpanCounts{}
+		}
+		return s.cfg.Spans.Counts()
+	}
+	spanCounter := func(name, help string, f func(SpanCounts) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(f(spans())) })
+	}
 	for _, c := range []prometheus.Collector{
 		gauge("ledgerd_handoffs_waiting", "Offers in the inbox.", handoffs(true)),
 		gauge("ledgerd_handoffs_pending", "Offers and acceptances that have not arrived at a peer.", handoffs(false)),
+		spanCounter("ledgerd_span_exports_total", "Exports of spans taken.", func(c SpanCounts) uint64 { return c.Exports }),
+		spanCounter("ledgerd_spans_total", "Spans taken.", func(c SpanCounts) uint64 { return c.Spans }),
+		spanCounter("ledgerd_spans_rejected_total", "Spans of exports taken that were rejected, since their trace is too large.", func(c SpanCounts) uint64 { return c.Rejected }),
+		spanCounter("ledgerd_traces_failed_total", "Traces that could not be written.", func(c SpanCounts) uint64 { return c.Failed }),
+		gauge("ledgerd_traces_waiting", "Traces that are not written yet.", func() float64 { return float64(spans().Waiting) }),
+		gauge("ledgerd_traces_waiting_bytes", "Bytes of their spans.", func() float64 { return float64(spans().Bytes) }),
+		gauge("ledgerd_traces_disk_bytes", "Bytes on disk of the exports that hold them.", func() float64 { return float64(spans().OnDisk) }),
 		counter("ledgerd_appends_total", "Records appended.", func(c tlog.Counts) uint64 { return c.Appended }),
 		counter("ledgerd_duplicates_total", "Records answered with the place where the same bytes stand.", func(c tlog.Counts) uint64 { return c.Duplicates }),
 		counter("ledgerd_busy_total", "Records turned away because the queue was full.", func(c tlog.Counts) uint64 { return c.Busy }),

@@ -30,6 +30,7 @@ import (
 
 	"ledgerd/internal/api"
 	"ledgerd/internal/importer"
+	"ledgerd/internal/server"
 )
 
 // Config says what a receiver works with.
@@ -84,8 +85,9 @@ type Receiver struct {
 	held    map[key]*held // guarded by mu, as what follows
 	byActor map[string]int
 	all     int
-	files   map[string]int // bytes on disk of each agent's exports
-	onDisk  int            // of all of them
+	counts  server.SpanCounts // but for what waits
+	files   map[string]int    // bytes on disk of each agent's exports
+	onDisk  int               // of all of them
 	closed  bool
 	written map[spanKey]bool
 	order   []spanKey // of written, a ring
@@ -203,6 +205,11 @@ func (r *Receiver) Take(ctx context.Context, actor string, body []byte, isJSON b
 		r.log.Error("spans could not be kept", "actor", actor, "error", err.Error())
 		return nil, api.NewProblem(http.StatusServiceUnavailable, api.ReasonBusy, "the daemon could not keep the spans, and its log says why: send them again")
 	}
+	r.mu.Lock()
+	r.counts.Exports++
+	r.counts.Spans += uint64(len(spans) - rejected)
+	r.counts.Rejected += uint64(rejected)
+	r.mu.Unlock()
 	var response collector.ExportTraceServiceResponse
 	if rejected > 0 {
 		response.PartialSuccess = &collector.ExportTracePartialSuccess{
@@ -219,6 +226,15 @@ func (r *Receiver) Take(ctx context.Context, actor string, body []byte, isJSON b
 		return nil, api.NewProblem(http.StatusInternalServerError, api.ReasonInternal, "the answer could not be written: %v", err)
 	}
 	return answer, nil
+}
+
+// Counts implements [server.Spans].
+func (r *Receiver) Counts() server.SpanCounts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.counts
+	c.Waiting, c.Bytes, c.OnDisk = len(r.held), r.all, r.onDisk
+	return c
 }
 
 // inTrace is a span, and its trace.
@@ -433,7 +449,9 @@ func (r *Receiver) forget(k key, h *held, failed bool) []*export {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b := h.begun
-	if !failed {
+	if failed {
+		r.counts.Failed++
+	} else {
 		for _, s := range h.spans[:b.spans] {
 			r.known(spanKey{k, s.id})
 		}

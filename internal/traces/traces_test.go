@@ -260,7 +260,12 @@ const chat = `{"key":"gen_ai.operation.name","value":{"stringValue":"chat"}}`
 
 func (w *world) post(token, kind, body string, header ...string) (int, string) {
 	w.t.Helper()
-	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url+api.PathTraces, strings.NewReader(body))
+	return w.send(http.MethodPost, api.PathTraces, token, kind, body, header...)
+}
+
+func (w *world) send(method, path, token, kind, body string, header ...string) (int, string) {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, strings.NewReader(body))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -280,7 +285,7 @@ func (w *world) post(token, kind, body string, header ...string) (int, string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if resp.StatusCode == http.StatusOK && resp.Header.Get("Content-Type") != kind {
+	if method == http.MethodPost && resp.StatusCode == http.StatusOK && resp.Header.Get("Content-Type") != kind {
 		w.t.Errorf("%s is answered by %s", kind, resp.Header.Get("Content-Type"))
 	}
 	return resp.StatusCode, string(b)
@@ -514,4 +519,51 @@ func TestLargeBesideItsSpans(t *testing.T) {
 		t.Errorf("after they were written: %v", p)
 	}
 	again.Close()
+}
+
+// TestMetrics: Prometheus is told what was taken, refused and rejected, what waits, and what
+// could not be written.
+func TestMetrics(t *testing.T) {
+	w := newWorld(t)
+	w.receiver.Close()
+	now := time.Now()
+	im := w.importer(refusing{importer.Embedded{Ledger: w.Ledger}})
+	im.Now = func() time.Time { return now }
+	r := w.open(traces.Config{Quiet: time.Hour, Importer: im})
+	h, err := server.New(server.Config{Ledger: w.Ledger, Tokens: w.tokens, Spans: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(h)
+	defer srv.Close()
+	w.url = srv.URL
+	reader := w.grant(bench.Agent, api.RightRead)
+	told := func(when string, want ...string) {
+		t.Helper()
+		_, text := w.send(http.MethodGet, api.PathMetrics, reader, "", "")
+		for _, line := range want {
+			if !strings.Contains(text, "\n"+line+"\n") {
+				t.Errorf("%s: no %s", when, line)
+			}
+		}
+	}
+	told("at first", "ledgerd_span_exports_total 0", "ledgerd_traces_waiting 0")
+	big := `{"key":"x","value":{"stringValue":"` + strings.Repeat("x", 6<<20) + `"}}`
+	for i := range 3 {
+		w.post(w.token, api.MediaJSON, export(1, i+1, big))
+	}
+	w.post(w.token, api.MediaJSON, together(used(2, 1), used(2, 2)))
+	w.post(w.token, api.MediaJSON, "[]")
+	w.post(w.token, "text/plain", "")
+	w.post(w.grant(bench.Runtime, api.RightAct), api.MediaJSON, used(1, 1))
+	told("while they wait", "ledgerd_span_exports_total 4", "ledgerd_spans_total 4", "ledgerd_spans_rejected_total 1", "ledgerd_traces_waiting 2",
+		`ledgerd_span_exports_refused_total{reason="malformed"} 1`, `ledgerd_span_exports_refused_total{reason="media_type"} 1`,
+		`ledgerd_span_exports_refused_total{reason="other_actor"} 1`, "ledgerd_traces_failed_total 0")
+	if c := r.Counts(); c.Bytes < 12<<20 || c.Bytes > 13<<20 || c.OnDisk < 12<<20 || c.OnDisk > 13<<20 {
+		t.Errorf("want the bytes of two large spans and two small ones, found %+v", c)
+	}
+	now = now.Add(time.Hour)
+	r.Close()
+	// None of the first trace is an agent's: it becomes no run, and has not failed.
+	told("at the end", "ledgerd_traces_failed_total 1", "ledgerd_traces_waiting 0", "ledgerd_traces_waiting_bytes 0", "ledgerd_traces_disk_bytes 0")
 }
