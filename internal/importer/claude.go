@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -130,6 +129,7 @@ var claudeSession = []string{"cwd", "version", "gitBranch", "userType", "entrypo
 // claudeReader makes a run of a session's lines.
 type claudeReader struct {
 	*conversation
+	alone   bool                         // all lines are of one subagent: its conversation is the run's
 	seen    map[string][sha256.Size]byte // of each uuid, its line
 	about   string                       // what the session was last said to be
 	turns   map[string]*turn             // of each thread, the message that is being said
@@ -153,7 +153,7 @@ func (s *session) transcript(actor string) (*Transcript, error) {
 	}
 	r.t.ID = s.id
 	if agent := s.onlySidechain(); agent != "" && isIdentifier(s.id+"/"+agent) {
-		r.t.ID = s.id + "/" + agent // a file of its own, beside the session's
+		r.t.ID, r.alone = s.id+"/"+agent, true // a file of its own, beside the session's
 	}
 	for _, x := range s.lines {
 		r.line(x)
@@ -191,7 +191,7 @@ func (r *claudeReader) line(raw []byte) {
 	} else {
 		r.keep(m, "timestamp", o["timestamp"])
 	}
-	if o.is("isSidechain") {
+	if o.is("isSidechain") && !r.alone {
 		m.Thread = "sidechain/" + o.str("agentId")
 	}
 	if id := o.str("uuid"); id != "" {
@@ -287,8 +287,25 @@ func (r *claudeReader) end(thread string) {
 }
 
 // claudeRefused are beginnings of what the program writes as the result of a call
-// that was not made.
-var claudeRefused = []string{"The user doesn't want to proceed with this tool use", "The user doesn't want to take this action right now", "Permission to use "}
+// that was not made, and who refused it.
+var claudeRefused = []struct{ begins, by string }{
+	{"The user doesn't want to proceed with this tool use", "user"},
+	{"The user doesn't want to take this action right now", "user"},
+	{"Permission to use ", "permissions"},
+	{"Permission for this tool use was denied", "permissions"}, // to a subagent, or where nobody can be asked
+	{"Permission for this action has been denied", "permissions"},
+	{"Claude requested permissions to ", "permissions"}, // and nobody gave them
+}
+
+// refusedBy says who refused a call with that result, "" where it was made.
+func refusedBy(result string) string {
+	for _, x := range claudeRefused {
+		if strings.HasPrefix(result, x.begins) {
+			return x.by
+		}
+	}
+	return ""
+}
 
 const claudeInterrupted = "[Request interrupted by user"
 
@@ -310,7 +327,6 @@ func (r *claudeReader) user(m Message, o, message object) {
 	before := len(r.t.Messages)
 	r.blocksHeard(m, name, message["content"], func(block object, content part) (evidence.Status, string) {
 		answers++
-		text := string(content.data)
 		switch {
 		case !block.is("is_error") && result.is("interrupted"):
 			return evidence.StatusUnknown, ""
@@ -318,14 +334,8 @@ func (r *claudeReader) user(m Message, o, message object) {
 			return evidence.StatusAccepted, ""
 		case !block.is("is_error"):
 			return evidence.StatusSuccess, ""
-		case slices.ContainsFunc(claudeRefused, func(s string) bool { return strings.HasPrefix(text, s) }):
-			denier := "user"
-			if strings.HasPrefix(text, "Permission") {
-				denier = "permissions"
-			}
-			return evidence.StatusFailure, denier
 		}
-		return evidence.StatusFailure, ""
+		return evidence.StatusFailure, refusedBy(string(content.data))
 	})
 	for i := before; i < len(r.t.Messages); i++ {
 		x := &r.t.Messages[i]

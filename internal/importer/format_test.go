@@ -263,3 +263,54 @@ func TestStreamsRepeatThemselves(t *testing.T) {
 		t.Errorf("%d messages, the first with %d calls and %q; kept %v", len(x.Messages), len(x.Messages[0].Calls), x.Messages[0].Content.data, x.Kept)
 	}
 }
+
+// next reads the first run of a file.
+func next(t *testing.T, format Format, file string) *Transcript {
+	t.Helper()
+	in, _, err := Open(strings.NewReader(file), Options{Format: format})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := in.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// TestSubagentAlone: in a file of a subagent alone its task is the intent, and its last
+// words are the claim.
+func TestSubagentAlone(t *testing.T) {
+	line := func(kind, content string) string {
+		return `{"sessionId":"s","agentId":"a1","isSidechain":true,"type":"` + kind + `","message":{"role":"` + kind + `","content":"` + content + `"}}` + "\n"
+	}
+	x := next(t, FormatClaudeCode, line("user", "Look at a.js.")+line("assistant", "It is in line 1."))
+	all := plan(x, "runtime", "operator")
+	if claim := string(all[len(all)-1].parts[0].data); x.ID != "s/a1" || x.Intent != "Look at a.js." || claim != "It is in line 1." {
+		t.Errorf("run %s, intent %q, claim %q", x.ID, x.Intent, claim)
+	}
+}
+
+// TestClaudeRefusals: by what the program says a call was not made, the call was denied.
+func TestClaudeRefusals(t *testing.T) {
+	for says, by := range map[string]string{
+		"The user doesn't want to proceed with this tool use. The tool use was rejected (eg. if it was a file edit, the new_string was NOT written to the file).": "user",
+		"The user doesn't want to take this action right now. STOP what you are doing and wait for the user to tell you how to proceed.":                          "user",
+		"Permission to use Bash with command rm has been denied.":                                                                                                 "permissions",
+		"Permission for this tool use was denied. The tool use was rejected (eg. if it was a file edit, the new_string was NOT written to the file).":             "permissions",
+		"Permission for this action has been denied. Reason: it deletes files.":                                                                                   "permissions",
+		"Claude requested permissions to use Bash, but you haven't granted it yet.":                                                                               "permissions",
+		"Claude requested permissions to write to /home/ada/x, but you haven't granted it yet.":                                                                   "permissions",
+		"Exit code 1\nPermission denied": "",
+	} {
+		result, err := jsontext.AppendQuote(nil, says)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := next(t, FormatClaudeCode, `{"sessionId":"s","type":"assistant","message":{"id":"m","role":"assistant","content":[{"type":"tool_use","id":"t","name":"Bash","input":{}}]}}`+"\n"+
+			`{"sessionId":"s","type":"user","message":{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","is_error":true,"content":`+string(result)+`}]}}`+"\n")
+		if a := x.Messages[0].Calls[0].Answer; a == nil || a.Denied != by {
+			t.Errorf("%q: want it denied by %q, found %+v", says, by, a)
+		}
+	}
+}
