@@ -2,12 +2,18 @@ package importer
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	common "go.opentelemetry.io/proto/otlp/common/v1"
+	trace "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 )
 
 func TestFormatIsSeenFromTheContent(t *testing.T) {
@@ -311,6 +317,95 @@ func TestClaudeRefusals(t *testing.T) {
 			`{"sessionId":"s","type":"user","message":{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","is_error":true,"content":`+string(result)+`}]}}`+"\n")
 		if a := x.Messages[0].Calls[0].Answer; a == nil || a.Denied != by {
 			t.Errorf("%q: want it denied by %q, found %+v", says, by, a)
+		}
+	}
+}
+
+// spansOf is an export of chat spans, each with what stands beside its operation.
+func spansOf(more ...string) string {
+	var all []string
+	for i, m := range more {
+		all = append(all, fmt.Sprintf(`{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"%016x","name":"x","startTimeUnixNano":"%d","endTimeUnixNano":"%d",%s}`,
+			i+1, 1780065130000000000+i, 1780065130000000005+i, m))
+	}
+	return `{"resourceSpans":[{"scopeSpans":[{"spans":[` + strings.Join(all, ",") + `]}]}]}`
+}
+
+// attributesOf are the attributes of a span, in OTLP's JSON.
+func attributesOf(operation string, more ...string) string {
+	all := []string{`{"key":"gen_ai.operation.name","value":{"stringValue":"` + operation + `"}}`}
+	for i := 0; i < len(more); i += 2 {
+		value, _ := jsontext.AppendQuote(nil, more[i+1])
+		all = append(all, `{"key":"`+more[i]+`","value":{"stringValue":`+string(value)+`}}`)
+	}
+	return `"attributes":[` + strings.Join(all, ",") + `]`
+}
+
+// TestNothingOfASpanIsLost: what no reader knows is in some payload of the run.
+func TestNothingOfASpanIsLost(t *testing.T) {
+	const in, out = "gen_ai.input.messages", "gen_ai.output.messages"
+	for name, c := range map[string]struct {
+		file string
+		want []string
+	}{
+		"messages in another form": {spansOf(
+			attributesOf("chat", in, `[{"role":"user","content":"the first"}]`),
+			attributesOf("chat", in, `[{"role":"user","content":"the second"}]`),
+			attributesOf("chat", in, `[{"role":"user","parts":[],"content":"the third"}]`),
+		), []string{"the first", "the second", "the third"}},
+		"a result with more": {spansOf(
+			attributesOf("chat", out, `[{"role":"assistant","parts":[{"type":"tool_call","id":"c","name":"f","arguments":{}}]}]`),
+			attributesOf("chat", in, `[{"role":"tool","name":"the-name","parts":[{"type":"tool_call_response","id":"c","response":"r","note":"the note"}]}]`),
+		), []string{"the-name", "the note"}},
+		"what went wrong": {spansOf(
+			attributesOf("execute_tool", "gen_ai.tool.name", "f", "error.type", "the-type") + `,"status":{"code":2,"message":"the message"}`,
+		), []string{"the-type", "the message"}},
+		"flags and states": {spansOf(attributesOf("chat") + `,"flags":769,"links":[{"traceId":"5b8efff798038103d269b633813fc60d","spanId":"0000000000000009","traceState":"the=state","flags":257,"droppedAttributesCount":77}],` +
+			`"events":[{"name":"e","timeUnixNano":"5","droppedAttributesCount":88}]`), []string{"769", "the=state", "257", "77", "88"}},
+	} {
+		var all []byte
+		for _, d := range plan(next(t, FormatOTLP, c.file), "runtime", "operator") {
+			for _, p := range d.parts {
+				all = append(append(all, p.data...), '\n')
+			}
+		}
+		for _, want := range c.want {
+			if !strings.Contains(string(all), want) {
+				t.Errorf("%s: %q is lost in\n%s", name, want, all)
+			}
+		}
+	}
+}
+
+// TestLaterProtobuf: what a later protocol has anywhere in an export, in protobuf as in
+// JSON, makes the export be kept as it came.
+func TestLaterProtobuf(t *testing.T) {
+	later := protowire.AppendVarint(protowire.AppendTag(nil, 1000, protowire.VarintType), 7)
+	for name, put := range map[string]func(*collector.ExportTraceServiceRequest) proto.Message{
+		"nowhere":   func(*collector.ExportTraceServiceRequest) proto.Message { return nil },
+		"the whole": func(r *collector.ExportTraceServiceRequest) proto.Message { return r },
+		"resource":  func(r *collector.ExportTraceServiceRequest) proto.Message { return r.ResourceSpans[0] },
+		"attribute": func(r *collector.ExportTraceServiceRequest) proto.Message {
+			return r.ResourceSpans[0].ScopeSpans[0].Spans[0].Attributes[0].Value
+		},
+		"link": func(r *collector.ExportTraceServiceRequest) proto.Message {
+			return r.ResourceSpans[0].ScopeSpans[0].Spans[0].Links[0]
+		},
+	} {
+		r := &collector.ExportTraceServiceRequest{ResourceSpans: []*trace.ResourceSpans{{ScopeSpans: []*trace.ScopeSpans{{Spans: []*trace.Span{{
+			TraceId: make([]byte, 16), SpanId: make([]byte, 8), Links: []*trace.Span_Link{{}},
+			Attributes: []*common.KeyValue{{Key: "k", Value: &common.AnyValue{Value: &common.AnyValue_IntValue{IntValue: 1}}}},
+		}}}}}}}
+		m := put(r)
+		if m != nil {
+			m.ProtoReflect().SetUnknown(later)
+		}
+		body, err := proto.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, odd, err := ParseSpans(body, false); err != nil || (odd != nil) != (m != nil) {
+			t.Errorf("%s: %x, %v", name, odd, err)
 		}
 	}
 }

@@ -112,6 +112,7 @@ func (g *genAI) around(s *Span) {
 	if s.Scope != nil {
 		o["scope"] = object{"name": quoted(s.Scope.Name), "version": quoted(s.Scope.Version), "attributes": attributesJSON(s.Scope.Attributes)}.marshal()
 	}
+	o.number("dropped", s.Resource.GetDroppedAttributesCount()+s.Scope.GetDroppedAttributesCount())
 	if s.Schema != "" {
 		o["schemaUrl"] = quoted(s.Schema)
 	}
@@ -200,10 +201,11 @@ func (g *genAI) talk(m Message, s *Span, read *readings, op string) {
 	}
 }
 
-// messageSum names a message by its role and what it says.
+// messageSum names a message by its role and what it says. One that says nothing in
+// parts says it elsewhere, and is all of it.
 func messageSum(raw jsontext.Value) [sha256.Size]byte {
 	o, err := parseObject(raw)
-	if err != nil {
+	if parts, _ := parseArray(o["parts"]); err != nil || len(parts) == 0 {
 		return sha256.Sum256(raw)
 	}
 	parts := jsontext.Value(bytes.Clone(o["parts"]))
@@ -257,8 +259,11 @@ func (g *genAI) results(m Message, o object, raw jsontext.Value) {
 		content := argument(v)
 		if !g.answer(m, x.str("id"), "", &content) {
 			g.hear(m, "told", jsonOrText(string(p)))
+			continue
 		}
+		g.keepRest(m, "tool_call_response", x, "type", "id", "response", "result")
 	}
+	g.keepRest(m, "message", o, "role", "parts")
 }
 
 // parts are the words of a message, or its JSON where it has more than words.
@@ -347,7 +352,7 @@ func (g *genAI) tool(m Message, s *Span, read *readings) {
 		ms := int64((s.EndTimeUnixNano - s.StartTimeUnixNano) / uint64(time.Millisecond))
 		end.TookMS = &ms
 	}
-	fault := read.take("error.type").GetStringValue()
+	fault := attribute(s.Attributes, "error.type").GetStringValue()
 	status := evidence.StatusSuccess
 	var content *part
 	switch {

@@ -15,6 +15,7 @@ import (
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // maxSpanDepth bounds how deep the messages of a trace are nested.
@@ -77,6 +78,8 @@ func ParseSpans(body []byte, isJSON bool) (spans []Span, odd []byte, err error) 
 		}
 	} else if err = (proto.UnmarshalOptions{RecursionLimit: maxSpanDepth}).Unmarshal(body, &request); err != nil {
 		return nil, nil, fmt.Errorf("want an ExportTraceServiceRequest in protobuf: %w", err)
+	} else if hasUnknown(request.ProtoReflect()) {
+		odd = body
 	}
 	for _, r := range request.ResourceSpans {
 		for _, scope := range r.ScopeSpans {
@@ -95,6 +98,26 @@ func ParseSpans(body []byte, isJSON bool) (spans []Span, odd []byte, err error) 
 		}
 	}
 	return spans, odd, nil
+}
+
+// hasUnknown reports whether a message, or one within it, has fields of a later protocol.
+func hasUnknown(m protoreflect.Message) (found bool) {
+	if len(m.GetUnknown()) > 0 {
+		return true
+	}
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Message() == nil: // the protocol has no maps
+		case f.IsList():
+			for i := range v.List().Len() {
+				found = found || hasUnknown(v.List().Get(i).Message())
+			}
+		default:
+			found = hasUnknown(v.Message())
+		}
+		return !found
+	})
+	return found
 }
 
 // unhex undoes what a decoder of JSON makes of an ID: it takes the hexadecimal

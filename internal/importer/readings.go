@@ -176,6 +176,13 @@ func attributesJSON(all []*common.KeyValue) jsontext.Value {
 	return o.marshal()
 }
 
+// number adds a member, where it is more than nothing.
+func (o object) number(member string, n uint32) {
+	if n > 0 {
+		o[member] = jsontext.Value(strconv.FormatUint(uint64(n), 10))
+	}
+}
+
 // rest writes the span as it was, without what was read of it.
 func (r *readings) rest() []byte {
 	s := r.s
@@ -192,12 +199,11 @@ func (r *readings) rest() []byte {
 	if s.TraceState != "" {
 		o["traceState"] = quoted(s.TraceState)
 	}
+	o.number("flags", s.Flags)
 	if b := s.ProtoReflect().GetUnknown(); len(b) > 0 {
 		o["unknown"] = quoted(hex.EncodeToString(b)) // fields of a later protocol
 	}
-	if n := s.DroppedAttributesCount + s.DroppedEventsCount + s.DroppedLinksCount; n > 0 {
-		o["dropped"] = jsontext.Value(strconv.FormatUint(uint64(n), 10))
-	}
+	o.number("dropped", s.DroppedAttributesCount+s.DroppedEventsCount+s.DroppedLinksCount)
 	var left []*common.KeyValue
 	taken := make(map[string]bool)
 	for _, kv := range s.Attributes {
@@ -216,11 +222,19 @@ func (r *readings) rest() []byte {
 	var events, links []jsontext.Value
 	for i, e := range s.Events {
 		if !r.events[i] {
-			events = append(events, object{"name": quoted(e.Name), "timeUnixNano": quoted(strconv.FormatUint(e.TimeUnixNano, 10)), "attributes": attributesJSON(e.Attributes)}.marshal())
+			x := object{"name": quoted(e.Name), "timeUnixNano": quoted(strconv.FormatUint(e.TimeUnixNano, 10)), "attributes": attributesJSON(e.Attributes)}
+			x.number("dropped", e.DroppedAttributesCount)
+			events = append(events, x.marshal())
 		}
 	}
 	for _, l := range s.Links {
-		links = append(links, object{"traceId": quoted(hex.EncodeToString(l.TraceId)), "spanId": quoted(hex.EncodeToString(l.SpanId)), "attributes": attributesJSON(l.Attributes)}.marshal())
+		x := object{"traceId": quoted(hex.EncodeToString(l.TraceId)), "spanId": quoted(hex.EncodeToString(l.SpanId)), "attributes": attributesJSON(l.Attributes)}
+		if l.TraceState != "" {
+			x["traceState"] = quoted(l.TraceState)
+		}
+		x.number("flags", l.Flags)
+		x.number("dropped", l.DroppedAttributesCount)
+		links = append(links, x.marshal())
 	}
 	if events != nil {
 		o["events"] = array(events)
