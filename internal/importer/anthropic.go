@@ -54,7 +54,7 @@ func parseAnthropic(raw jsontext.Value, actor string) (*Transcript, error) {
 			c.anthropicMessage(Message{}, x, x.marshal())
 		}
 	}
-	if !found {
+	if !found && !c.batch {
 		return nil, errors.New("want messages, or a message of the model, found neither")
 	}
 	return c.finish()

@@ -20,6 +20,7 @@ type conversation struct {
 	t     *Transcript
 	open  map[string][]callAt // calls without an answer, by ID
 	pairs []pair
+	batch bool  // it is a line of a batch's result, which may have no answer
 	first *part // the first words of the user, for the intent
 }
 

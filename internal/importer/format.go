@@ -178,7 +178,7 @@ func (s *marks) is(f Format) bool {
 	case FormatAnthropic:
 		return anyOf(s.types, "tool_use", "tool_result", "thinking", "redacted_thinking", "server_tool_use") ||
 			anyOf(s.top, "system", "anthropic_version", "stop_sequences") && s.top["messages"] ||
-			s.any["stop_reason"] && s.types["message"]
+			s.any["stop_reason"] && s.types["message"] || s.top["custom_id"] && s.top["result"]
 	case FormatChat:
 		return s.top["messages"] && (anyOf(s.any, "tool_calls", "tool_call_id") || anyOf(s.roles, "system", "developer", "tool", "function") ||
 			s.top["intent"] && !s.is(FormatAnthropic)) || s.top["intent"] && !s.top["messages"] && !s.is(FormatResponses)

@@ -14,6 +14,8 @@ import (
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+
+	"ledgerd/evidence"
 )
 
 func TestFormatIsSeenFromTheContent(t *testing.T) {
@@ -407,5 +409,88 @@ func TestLaterProtobuf(t *testing.T) {
 		if _, odd, err := ParseSpans(body, false); err != nil || (odd != nil) != (m != nil) {
 			t.Errorf("%s: %x, %v", name, odd, err)
 		}
+	}
+}
+
+// TestResultsOfResponses: each result is its call's, wherever the API has it and in whatever
+// order, and fails where it says so.
+func TestResultsOfResponses(t *testing.T) {
+	const call, text = `{"type":"shell_call","call_id":"c","action":{"commands":["ls"]}}`, `{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Done."}]}`
+	result := func(outcome string) string {
+		return `{"type":"shell_call_output","call_id":"c","output":[{"stdout":"","stderr":"","outcome":{"type":"exit","exit_code":0}},{"stdout":"","stderr":"","outcome":` + outcome + `}]}`
+	}
+	const local = `{"type":"local_shell_call","id":"l","call_id":"c","action":{"type":"exec","command":["ls"]}}`
+	const byID = `{"type":"local_shell_call_output","id":"c","output":"a.go"}`
+	for name, c := range map[string]struct {
+		file string
+		want evidence.Status
+	}{
+		"a shell of OpenAI's own":     {`{"output":[` + call + `,` + result(`{"type":"exit","exit_code":0}`) + `,` + text + `]}`, evidence.StatusSuccess},
+		"a shell of the client's":     {`{"input":[` + call + `,` + result(`{"type":"exit","exit_code":0}`) + `],"output":[` + text + `]}`, evidence.StatusSuccess},
+		"an exit code":                {`{"input":[` + call + `,` + result(`{"type":"exit","exit_code":2}`) + `]}`, evidence.StatusFailure},
+		"a time that ran out":         {`{"input":[` + call + `,` + result(`{"type":"timeout"}`) + `]}`, evidence.StatusUnknown},
+		"a result that id names":      {`{"input":[` + local + `,` + byID + `]}`, evidence.StatusSuccess},
+		"a list, the oldest first":    {`{"object":"list","data":[` + call + `,` + result(`{"type":"exit","exit_code":0}`) + `,` + text + `]}`, evidence.StatusSuccess},
+		"a list, the newest first":    {`{"object":"list","data":[` + text + `,` + result(`{"type":"exit","exit_code":0}`) + `,` + call + `]}`, evidence.StatusSuccess},
+		"a result of somebody else's": {`{"input":[` + call + `],"output":[{"type":"shell_call_output","call_id":"d","output":[]}]}`, ""},
+	} {
+		x := next(t, FormatResponses, c.file)
+		var got evidence.Status
+		said := ""
+		for i := range x.Messages {
+			for _, asked := range x.Messages[i].Calls {
+				if asked.Answer != nil {
+					got = asked.Answer.outcome()
+				}
+			}
+			if m := x.Messages[i].Content; m != nil && x.Messages[i].Role == "assistant" {
+				said = string(m.data)
+			}
+		}
+		if got != c.want || strings.Contains(c.file, "Done.") != (said == "Done.") {
+			t.Errorf("%s: want %q, found %q; said %q", name, c.want, got, said)
+		}
+	}
+}
+
+// TestSeveralActions: what a call of a computer does may be several actions.
+func TestSeveralActions(t *testing.T) {
+	x := next(t, FormatResponses, `{"output":[{"type":"computer_call","call_id":"c","actions":[{"type":"click","x":1,"y":2},{"type":"screenshot"}]}]}`)
+	if in := x.Messages[0].Calls[0].Input; !strings.Contains(string(in.data), "click") {
+		t.Errorf("want the actions as the input, found %q", in.data)
+	}
+}
+
+// TestBatchWithErrors: a request of a batch that had no answer ends no import, and why it
+// had none is kept.
+func TestBatchWithErrors(t *testing.T) {
+	for format, lines := range map[Format][]string{
+		FormatAnthropic: {
+			`{"custom_id":"a","result":{"type":"errored","error":{"type":"error","error":{"type":"overloaded_error","message":"the reason"}}}}`,
+			`{"custom_id":"b","result":{"type":"expired"}}`,
+			`{"custom_id":"c","result":{"type":"succeeded","message":{"type":"message","role":"assistant","content":[{"type":"text","text":"Hello."}]}}}`,
+		},
+		FormatResponses: {
+			`{"id":"1","custom_id":"a","response":{"status_code":400,"body":{"error":{"message":"the reason"}}},"error":null}`,
+			`{"id":"2","custom_id":"b","response":null,"error":{"code":"batch_expired"}}`,
+			`{"id":"3","custom_id":"c","response":{"status_code":200,"body":{"object":"response","output":[]}},"error":null}`,
+		},
+	} {
+		in, _, err := Open(strings.NewReader(strings.Join(lines, "\n")), Options{Format: format})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"a", "b", "c"} {
+			x, err := in.Next()
+			if err != nil {
+				t.Fatalf("%s, %s: %v", format, id, err)
+			}
+			if x.ID != id || id == "a" && !strings.Contains(string(x.Messages[len(x.Messages)-1].Content.data), "the reason") {
+				t.Errorf("%s, %s: %+v", format, x.ID, x)
+			}
+		}
+	}
+	if _, f, err := Open(strings.NewReader(`{"custom_id":"b","result":{"type":"expired"}}`), Options{}); f != FormatAnthropic {
+		t.Errorf("%q, %v", f, err)
 	}
 }

@@ -46,12 +46,12 @@ func parseResponses(raw jsontext.Value, actor string) (*Transcript, error) {
 				continue
 			}
 			found = true
-			if err := r.items(v, member == "output"); err != nil {
+			if err := r.items(v, member); err != nil {
 				return nil, fmt.Errorf("member %s: %w", member, err)
 			}
 		}
 	}
-	if !found {
+	if !found && !c.batch {
 		return nil, errors.New("want the items of a conversation in input or output, found neither")
 	}
 	return c.finish()
@@ -96,7 +96,7 @@ func (c *conversation) unfold(o object) ([]layer, error) {
 		return nil, err
 	}
 	if isIdentifier(o.str("custom_id")) {
-		c.t.ID = o.str("custom_id")
+		c.t.ID, c.batch = o.str("custom_id"), true
 	}
 	layers := []layer{{o, "members"}}
 	descend := func(from object, member, name string) error {
@@ -140,7 +140,7 @@ type responses struct {
 	asks []Call
 }
 
-func (r *responses) items(v jsontext.Value, output bool) error {
+func (r *responses) items(v jsontext.Value, member string) error {
 	if v.Kind() == '"' {
 		s, err := unquote(v)
 		if err != nil {
@@ -153,15 +153,48 @@ func (r *responses) items(v jsontext.Value, output bool) error {
 	if err != nil {
 		return err
 	}
+	items := make([]object, len(list))
 	for i, raw := range list {
-		o, err := parseObject(raw)
-		if err != nil {
+		if items[i], err = parseObject(raw); err != nil {
 			return fmt.Errorf("item %d: %w", i, err)
 		}
-		r.item(o, raw, output)
+	}
+	if member == "data" && newestFirst(items) {
+		slices.Reverse(list)
+		slices.Reverse(items)
+	}
+	for i, o := range items {
+		r.item(o, list[i], member == "output")
 	}
 	r.flush()
 	return nil
+}
+
+// newestFirst reports whether a result stands before its call: so the API lists items,
+// where it is not asked for the other order.
+func newestFirst(items []object) bool {
+	calls, results := make(map[string]bool), make(map[string]bool)
+	for _, o := range items {
+		switch id := callID(o); {
+		case id == "":
+		case !strings.HasSuffix(o.str("type"), "_output"):
+			if results[id] {
+				return true
+			}
+			calls[id] = true
+		case !calls[id]:
+			results[id] = true
+		}
+	}
+	return false
+}
+
+// callID is the ID of the call that an item is, or is the result of.
+func callID(o object) string {
+	if o.str("type") == "local_shell_call_output" && o["call_id"] == nil {
+		return o.str("id")
+	}
+	return o.str("call_id")
 }
 
 // clientCalls are the items, besides functions, with which the model asks the
@@ -176,7 +209,7 @@ func (r *responses) item(o object, raw jsontext.Value, output bool) {
 	if kind == "" && o["role"] != nil {
 		kind = "message" // the short form of an input message
 	}
-	call := Call{ID: o.str("call_id")}
+	call := Call{ID: callID(o)}
 	switch {
 	case kind == "message":
 		r.message(m, o, raw)
@@ -187,9 +220,13 @@ func (r *responses) item(o object, raw jsontext.Value, output bool) {
 		call.Tool, call.Input = o.str("name"), argument(o["input"])
 		r.think(raw, &call)
 	case clientCalls[kind] != "" && call.ID != "":
-		call.Tool, call.Input = strings.TrimSuffix(kind, "_call"), argument(o[clientCalls[kind]])
+		what := o[clientCalls[kind]]
+		if what == nil {
+			what = o[clientCalls[kind]+"s"] // several at a time
+		}
+		call.Tool, call.Input = strings.TrimSuffix(kind, "_call"), argument(what)
 		r.think(raw, &call)
-	case strings.HasSuffix(kind, "_output") && call.ID != "" && !output:
+	case strings.HasSuffix(kind, "_output") && call.ID != "" && (!output || r.asked(call.ID)):
 		r.flush()
 		r.result(m, o, raw, call.ID)
 	case output, kind == "reasoning", strings.HasSuffix(kind, "_call"), kind == "mcp_list_tools", kind == "mcp_approval_request":
@@ -200,6 +237,11 @@ func (r *responses) item(o object, raw jsontext.Value, output bool) {
 		r.flush()
 		r.keep(m, kind, raw)
 	}
+}
+
+// asked reports whether a call of that ID has no result yet.
+func (r *responses) asked(id string) bool {
+	return r.pending(id) != nil || slices.ContainsFunc(r.asks, func(c Call) bool { return c.ID == id })
 }
 
 // argument is the input of a call: a text, as the API has it, or a JSON value.
@@ -286,10 +328,32 @@ func (r *responses) result(m Message, o object, raw jsontext.Value, id string) {
 		status = evidence.StatusFailure
 	case "incomplete", "in_progress":
 		status = evidence.StatusUnknown
+	default:
+		if o.str("type") == "shell_call_output" {
+			status = shellStatus(o["output"])
+		}
 	}
 	if !r.answer(m, id, status, &content) {
 		r.keep(m, o.str("type")+".without-call", raw)
 		return
 	}
 	r.keepRest(m, o.str("type"), o, "type", "call_id", "output", "id", "status")
+}
+
+// shellStatus is what came of the commands of a shell_call: one whose time ran out may
+// have done anything, and one that exits with another code than 0 has failed.
+func shellStatus(v jsontext.Value) evidence.Status {
+	outputs, _ := parseArray(v)
+	var status evidence.Status
+	for _, raw := range outputs {
+		o, _ := parseObject(raw)
+		outcome, _ := parseObject(o["outcome"])
+		switch code := outcome["exit_code"]; {
+		case outcome.str("type") == "timeout":
+			return evidence.StatusUnknown
+		case code != nil && code.Kind() == '0' && string(code) != "0":
+			status = evidence.StatusFailure
+		}
+	}
+	return status
 }
