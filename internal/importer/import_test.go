@@ -392,3 +392,20 @@ func TestAgentsThatCannotBeImportedFor(t *testing.T) {
 		t.Errorf("an instance of a hosted agent: %v", err)
 	}
 }
+
+// TestLargerThanAPayload: a run of which something is larger than a payload may be is
+// refused with its line, before anything of it is recorded.
+func TestLargerThanAPayload(t *testing.T) {
+	im, s := newImporter(t, nil)
+	said := strings.Repeat(`{"role":"user","content":"x"},`, 150)
+	line := `{"id":"large","actor":"support-agent","intent":"x","messages":[` + said + `{"role":"user","content":"` + strings.Repeat("x", 17<<20) + `"}]}`
+	size := s.Head().Size
+	err := im.ImportAll(t.Context(), importer.NewReader(strings.NewReader("\n"+line)), func(importer.Outcome) error { return nil })
+	var le *importer.LineError
+	if !errors.As(err, &le) || le.Line != 2 || !strings.Contains(err.Error(), "16 MiB") {
+		t.Errorf("want a *LineError of line 2, found %.200v", err)
+	}
+	if now := s.Head().Size; now != size {
+		t.Errorf("%d records of it are in the ledger", now-size)
+	}
+}

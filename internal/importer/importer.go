@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"time"
 
 	"ledgerd/audit"
@@ -90,6 +91,9 @@ func (im *Importer) ImportAll(ctx context.Context, r Transcripts, each func(Outc
 			return err
 		}
 		o, err := im.Import(ctx, t)
+		if errors.Is(err, errLarge) {
+			return &LineError{t.Line, err}
+		}
 		if err != nil {
 			return fmt.Errorf("line %d, run %q: %w", t.Line, t.ID, err)
 		}
@@ -119,6 +123,9 @@ func (im *Importer) Import(ctx context.Context, t *Transcript) (Outcome, error) 
 	}
 }
 
+// errLarge: a run that cannot be recorded as it is.
+var errLarge = fmt.Errorf("want at most %d MiB in a message, a call, a result or whatever else of a run is one payload, found more", ledger.DefaultMaxPayload>>20)
+
 // once is Import for as long as nobody changes the registry meanwhile.
 func (im *Importer) once(ctx context.Context, t *Transcript) (Outcome, error) {
 	b := &builder{
@@ -130,6 +137,12 @@ func (im *Importer) once(ctx context.Context, t *Transcript) (Outcome, error) {
 	}
 	if b.closed {
 		return b.outcome(), nil
+	}
+	for _, d := range b.drafts {
+		// The ledger would not take it, and what came before it would stay without an end.
+		if slices.ContainsFunc(d.parts, func(p part) bool { return len(p.data) > ledger.DefaultMaxPayload }) {
+			return Outcome{}, fmt.Errorf("%s: %w", d.kind, errLarge)
+		}
 	}
 	if err := im.Registry.Host(ctx, t.Actor, im.Runtime); err != nil {
 		return Outcome{}, fmt.Errorf("its actor: %w", err)
