@@ -12,6 +12,7 @@ import (
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -492,5 +493,26 @@ func TestBatchWithErrors(t *testing.T) {
 	}
 	if _, f, err := Open(strings.NewReader(`{"custom_id":"b","result":{"type":"expired"}}`), Options{}); f != FormatAnthropic {
 		t.Errorf("%q, %v", f, err)
+	}
+}
+
+// TestObjects: what is counted is what would be made.
+func TestObjects(t *testing.T) {
+	export := spansOf(attributesOf("chat", "x", `{"not\"\\":{"an object"}}`), attributesOf("chat"))
+	var r collector.ExportTraceServiceRequest
+	_, odd, err := ParseSpans([]byte(export), true)
+	if err != nil || odd != nil || protojson.Unmarshal([]byte(export), &r) != nil {
+		t.Fatal(err)
+	}
+	body, err := proto.Marshal(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = 1 + 2 + 2 + 3*2 // the export, resource and scope spans, spans, attributes and their values
+	if j, p := Objects([]byte(export), true), Objects(body, false); j != want || p != want {
+		t.Errorf("want %d objects, counted %d in JSON and %d in protobuf", want, j, p)
+	}
+	if n := Objects([]byte{0x0a, 0xff, 0xff}, false); n != 1 {
+		t.Errorf("counted %d in what is no export", n)
 	}
 }

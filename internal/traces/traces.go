@@ -243,10 +243,16 @@ type inTrace struct {
 	heldSpan
 }
 
+// maxObjects bounds what is decoded at a time: objects take about 300 bytes each.
+const maxObjects = 1 << 20
+
 // errTooLarge: an export could not be held if it were the only one.
 var errTooLarge = fmt.Errorf("want spans that take at most %d MiB, each with its resource and scope, found more: send fewer at a time", maxActor>>20)
 
 func (r *Receiver) decode(body []byte, isJSON bool) (all []inTrace, odd []byte, err error) {
+	if n := importer.Objects(body, isJSON); n > maxObjects {
+		return nil, nil, fmt.Errorf("%w (%d objects, of at most %d)", errTooLarge, n, maxObjects)
+	}
 	r.decoding.Lock()
 	defer r.decoding.Unlock()
 	spans, odd, err := importer.ParseSpans(body, isJSON)

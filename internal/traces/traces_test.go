@@ -22,6 +22,7 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"ledgerd/audit"
@@ -501,6 +502,22 @@ func TestLargeBesideItsSpans(t *testing.T) {
 	}
 	if n := (after.TotalAlloc - before.TotalAlloc) >> 20; n > 200 {
 		t.Errorf("%d MiB were taken to refuse an export of %d MiB", n, len(wide)>>20)
+	}
+	// Nor does an export of empty spans, whose objects are many times as large as what came.
+	empty := bytes.Repeat([]byte{0x12, 0}, 4<<20-20)
+	for _, number := range []protowire.Number{2, 1} {
+		empty = protowire.AppendBytes(protowire.AppendTag(nil, number, protowire.BytesType), empty)
+	}
+	for _, c := range []struct {
+		body   []byte
+		isJSON bool
+	}{{empty, false}, {[]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[` + strings.Repeat("{},", 2700000) + `{}]}]}]}`), true}} {
+		goruntime.ReadMemStats(&before)
+		_, p := w.receiver.Take(t.Context(), bench.Agent, c.body, c.isJSON)
+		goruntime.ReadMemStats(&after)
+		if n := (after.TotalAlloc - before.TotalAlloc) >> 20; p == nil || p.Reason != api.ReasonTooLarge || n > 64 {
+			t.Errorf("empty spans, JSON %v: %v after %d MiB", c.isJSON, p, n)
+		}
 	}
 	blank := strings.Repeat(" ", api.MaxBatchSize-1<<10)
 	taken := 0
