@@ -516,3 +516,21 @@ func TestObjects(t *testing.T) {
 		t.Errorf("counted %d in what is no export", n)
 	}
 }
+
+// TestFileOfProtobuf: what a receiver was sent in protobuf, and could not write, can be
+// imported.
+func TestFileOfProtobuf(t *testing.T) {
+	var r collector.ExportTraceServiceRequest
+	if err := protojson.Unmarshal([]byte(spansOf(attributesOf("chat", "gen_ai.output.messages", `[{"role":"assistant","parts":[{"type":"text","content":"Done."}]}]`))), &r); err != nil {
+		t.Fatal(err)
+	}
+	id := make([]byte, 16)
+	r.ResourceSpans[0].ScopeSpans[0].Spans[0].TraceId, r.ResourceSpans[0].ScopeSpans[0].Spans[0].SpanId = id, id[:8]
+	body, err := proto.Marshal(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x := next(t, FormatOTLP, string(body)); x.ID != "trace:"+strings.Repeat("0", 32) || string(x.Messages[1].Content.data) != "Done." {
+		t.Errorf("%+v", x)
+	}
+}

@@ -231,6 +231,25 @@ func (t *traces) Skipped() int { return t.skipped }
 
 func (t *traces) gather() error {
 	var g Grouping
+	head, err := t.in.in.Peek(peeked)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if first := bytes.TrimSpace(head); len(first) > 0 && first[0] != '{' {
+		// No JSON: one export in protobuf, as a daemon leaves it that could not write it.
+		body, err := io.ReadAll(io.LimitReader(t.in.in, MaxLine+1))
+		if err != nil {
+			return err
+		}
+		if len(body) > MaxLine {
+			return &LineError{1, fmt.Errorf("want at most %d MiB in an export, found more", MaxLine>>20)}
+		}
+		spans, odd, err := ParseSpans(body, false)
+		if err != nil {
+			return &LineError{1, fmt.Errorf("want traces in OTLP's JSON, or one export in protobuf: %w", err)}
+		}
+		g.Add(spans, odd, 1)
+	}
 	for {
 		line, err := t.in.readLine()
 		if errors.Is(err, io.EOF) {
