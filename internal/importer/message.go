@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -27,6 +28,7 @@ type Message struct {
 	more   bool            // role assistant: it holds more than Content and Calls say
 	kept   bool            // it is kept, and no model saw it as far as is known
 	raw    jsontext.Value
+	rest   object // of chat: members that are not read, and say something
 }
 
 // Roles that no message of a file has: readers give them.
@@ -82,9 +84,15 @@ func shallow(s string) bool {
 	}
 }
 
+// messageMembers are those of chat that are read. The name of a tool message is its call's.
+var messageMembers = map[string][]string{
+	"assistant": {"role", "time", "content", "tool_calls", "function_call"},
+	"tool":      {"role", "time", "content", "tool_call_id", "denied", "name"},
+	"":          {"role", "time", "content"},
+}
+
 // parseMessage reads a message. Members that it does not know are no error:
-// exports of the chat format differ in them, and whoever asks for them finds
-// them in the payload of an assistant message that calls tools.
+// exports of the chat format differ in them.
 func parseMessage(raw jsontext.Value) (*Message, error) {
 	o, err := parseObject(raw)
 	if err != nil {
@@ -100,6 +108,12 @@ func parseMessage(raw jsontext.Value) (*Message, error) {
 	if m.Content, err = parseContent(o["content"]); err != nil {
 		return nil, fmt.Errorf("member content: %w", err)
 	}
+	read := messageMembers[m.Role]
+	if read == nil {
+		read = messageMembers[""]
+	}
+	m.rest = o.rest(read)
+	maps.DeleteFunc(m.rest, func(_ string, v jsontext.Value) bool { return string(v) == "[]" || string(v) == "{}" })
 	switch m.Role {
 	case "assistant":
 		return m, m.parseAssistant(o)
@@ -141,6 +155,7 @@ func (m *Message) parseAssistant(o object) error {
 		}
 		p := textPart(text)
 		m.Content = &p
+		delete(m.rest, "refusal")
 	}
 	if m.Content == nil && len(m.Calls) == 0 {
 		return errors.New("want content or tool_calls in an assistant message, found neither")

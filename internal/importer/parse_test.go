@@ -221,3 +221,35 @@ func FuzzParse(f *testing.F) {
 		plan(x, "runtime", "operator")
 	})
 }
+
+// TestNothingOfAMessageIsLost: members of chat that nobody here reads are kept and counted,
+// but for those that say nothing and those of a message that is recorded whole.
+func TestNothingOfAMessageIsLost(t *testing.T) {
+	x, err := Parse([]byte(runLine(`[{"role":"user","name":"ada","content":"x"},` +
+		`{"role":"assistant","reasoning_content":"the reasons","content":null,"tool_calls":[{"id":"c1","function":{"name":"refund","arguments":"{}"}}]},` + answer1 + `,` +
+		`{"role":"assistant","reasoning_content":"more reasons","refusal":"no","audio":null,"annotations":[],"content":"Done."}]`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.Kept["message.name"] != 1 || x.Kept["message.reasoning_content"] != 2 || x.Kept["message.refusal"] != 1 || len(x.Kept) != 3 {
+		t.Errorf("kept %v", x.Kept)
+	}
+	var all []byte
+	decisions := 0
+	for _, d := range plan(x, "runtime", "operator") {
+		for _, p := range d.parts {
+			all = append(append(all, p.data...), '\n')
+		}
+		if d.kind == evidence.KindDecision {
+			decisions++
+		}
+	}
+	for _, want := range []string{`"ada"`, "the reasons", "more reasons", `"no"`} {
+		if !strings.Contains(string(all), want) {
+			t.Errorf("%s is lost in\n%s", want, all)
+		}
+	}
+	if a := x.Messages[2].Calls[0].Answer; decisions != 2 || a == nil || a.CallID != "c1" {
+		t.Errorf("%d decisions, and the call's answer is %+v", decisions, a)
+	}
+}

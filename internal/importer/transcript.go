@@ -45,7 +45,7 @@ func Parse(line []byte) (*Transcript, error) {
 	if err := o.onlyMembers(runMembers); err != nil {
 		return nil, err
 	}
-	t := &Transcript{Principal: "user", Task: "imported", Model: "unknown"}
+	t := &Transcript{Principal: "user", Task: "imported", Model: "unknown", Kept: make(map[string]int)}
 	for _, f := range []struct {
 		member   string
 		to       *string
@@ -121,15 +121,23 @@ func (t *Transcript) parseMessages(v jsontext.Value) error {
 		return errors.New("member messages: want at least one message, found none")
 	}
 	p := pairing{}
+	c := conversation{t: t}
 	for i, raw := range list {
 		m, err := parseMessage(raw)
 		if err == nil {
-			err = p.add(i, m)
+			err = p.add(len(t.Messages), m)
 		}
 		if err != nil {
 			return fmt.Errorf("messages/%d: %w", i, err)
 		}
 		t.Messages = append(t.Messages, *m)
+		if m.whole() {
+			c.keepRest(Message{At: m.At}, "message", m.rest)
+			continue
+		}
+		for name := range m.rest { // the record has the whole message
+			c.count("message." + name)
+		}
 	}
 	p.settle(t.Messages)
 	return nil
