@@ -23,10 +23,8 @@ func parseAnthropic(raw jsontext.Value, actor string) (*Transcript, error) {
 	found := false
 	for i, l := range layers {
 		x := l.object
-		if name := modelName(x.str("model")); name != "" {
-			c.t.Model = name
-		}
-		read := append(outer(i), "messages", "system", "model", "custom_id")
+		read := append(outer(i), "messages", "system")
+		read = append(read, c.names(l)...)
 		isMessage := x.str("type") == "message" && x["content"] != nil
 		if isMessage {
 			read = append(read, "type", "role", "content")

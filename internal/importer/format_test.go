@@ -534,3 +534,25 @@ func TestFileOfProtobuf(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 }
+
+// TestNamesThatAreNotTaken: a name that no record can hold, or that another one stands for,
+// is kept.
+func TestNamesThatAreNotTaken(t *testing.T) {
+	for format, file := range map[Format]string{
+		FormatResponses: `{"custom_id":"ticket 88","request":{"model":"the-alias","input":"x"},"response":{"model":"the model","output":[]}}`,
+		FormatAnthropic: `{"custom_id":"ticket 88","request":{"model":"the-alias","messages":[{"role":"user","content":"x"}]},"response":{"model":"the model","type":"message","role":"assistant","content":[]}}`,
+	} {
+		x := next(t, format, file)
+		var all []byte
+		for _, m := range x.Messages {
+			if m.kept {
+				all = append(append(all, m.Content.data...), '\n')
+			}
+		}
+		for _, want := range []string{"ticket 88", "the-alias", "the model"} {
+			if !strings.Contains(string(all), want) {
+				t.Errorf("%s: %q is lost in\n%s", format, want, all)
+			}
+		}
+	}
+}

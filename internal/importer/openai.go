@@ -27,16 +27,14 @@ func parseResponses(raw jsontext.Value, actor string) (*Transcript, error) {
 	found := false
 	for i, l := range layers {
 		x := l.object
-		if name := modelName(x.str("model")); name != "" {
-			c.t.Model = name
-		}
+		read := append(outer(i), "input", "output", "data", "object", "instructions", "created_at")
+		read = append(read, c.names(l)...)
 		at, err := (object{"time": x["created_at"]}).time()
 		if err != nil {
 			return nil, fmt.Errorf("member created_at: %w", err)
 		}
 		r.at = at
-		c.keepRest(Message{At: at}, l.name, x, append(outer(i), "input", "output", "data", "object", "model", "instructions", "created_at",
-			"custom_id")...)
+		c.keepRest(Message{At: at}, l.name, x, read...)
 		if v := x["instructions"]; v != nil && v.Kind() != 'n' {
 			c.hear(Message{At: at}, "instructions", c.words(v, "input_text", "text"))
 		}
@@ -63,6 +61,20 @@ func outer(i int) []string {
 		return slices.Clone(besides)
 	}
 	return nil
+}
+
+// names takes the model's name from a layer, and returns which members it is. What a
+// request calls it is kept, too: the answer may have another name.
+func (c *conversation) names(l layer) []string {
+	name := modelName(l.str("model"))
+	if name == "" {
+		return nil
+	}
+	c.t.Model = name
+	if l.name == "request" {
+		return nil
+	}
+	return []string{"model"}
 }
 
 // layer is an object that a conversation stands in, and what it is called.
@@ -95,8 +107,9 @@ func (c *conversation) unfold(o object) ([]layer, error) {
 	if err := c.beside(o); err != nil {
 		return nil, err
 	}
-	if isIdentifier(o.str("custom_id")) {
-		c.t.ID, c.batch = o.str("custom_id"), true
+	if c.batch = o.str("custom_id") != ""; isIdentifier(o.str("custom_id")) {
+		c.t.ID = o.str("custom_id")
+		delete(o, "custom_id")
 	}
 	layers := []layer{{o, "members"}}
 	descend := func(from object, member, name string) error {
