@@ -25,10 +25,11 @@ import (
 // export is what came in one request.
 type export struct {
 	actor  string
-	name   string // of its file
-	kept   bool   // it is on disk; guarded by the receiver's mu, as what follows
-	size   int    // bytes on disk, or on their way there
-	waits  int    // traces of it that are not written
+	name   string   // of its file
+	known  []string // spans in it that were written before it came
+	kept   bool     // it is on disk; guarded by the receiver's mu, as what follows
+	size   int      // bytes on disk, or on their way there
+	waits  int      // traces of it that are not written
 	marks  []*mark
 	failed bool // something of it could not be written
 }
@@ -41,8 +42,9 @@ type mark struct {
 
 // exportLine is the first line of an export's file.
 type exportLine struct {
-	Actor string `json:"actor"`
-	JSON  bool   `json:"json,omitempty"`
+	Actor string   `json:"actor"`
+	JSON  bool     `json:"json,omitempty"`
+	Known []string `json:"known,omitempty"` // spans that are written already
 }
 
 // markFile is what a mark's file says.
@@ -140,7 +142,7 @@ func (s *spool) list() (exports, marks []string, err error) {
 // keep makes an export durable that is held. Where none of it was new there is nothing to
 // keep; where that fails nothing of it is held any more.
 func (r *Receiver) keep(e *export, body []byte, isJSON bool) error {
-	line, err := json.Marshal(exportLine{e.actor, isJSON})
+	line, err := json.Marshal(exportLine{e.actor, isJSON, e.known})
 	if err != nil {
 		return err
 	}
@@ -298,6 +300,13 @@ func (r *Receiver) read(name string) (*loaded, error) {
 	spans, odd, err := r.decode(body, line.JSON)
 	if err != nil {
 		return nil, err
+	}
+	if len(line.Known) > 0 {
+		known := make(map[string]bool)
+		for _, s := range line.Known {
+			known[s] = true
+		}
+		spans = slices.DeleteFunc(spans, func(s inTrace) bool { return known[s.name()] })
 	}
 	e := &export{actor: line.Actor, name: name, kept: true}
 	r.lies(e, len(body))

@@ -412,3 +412,37 @@ func (l *mending) Append(ctx context.Context, entries ...[]byte) ([]evidence.Pla
 	}
 	return l.Embedded.Append(ctx, entries...)
 }
+
+// TestWrittenBeforeTheRestart: a span that was written, and came again beside a new one, is
+// not written again by the next daemon.
+func TestWrittenBeforeTheRestart(t *testing.T) {
+	w := newWorld(t)
+	w.receiver.Close()
+	var later atomic.Int64
+	var dead atomic.Bool
+	im, start := w.importer(importer.Embedded{Ledger: w.Ledger}), time.Now()
+	im.Now = func() time.Time { return start.Add(time.Duration(later.Load())) }
+	r := w.open(traces.WithFault(traces.Config{Quiet: 20 * time.Millisecond, Importer: im}, func(string, string, bool) error {
+		if dead.Load() {
+			return errDead
+		}
+		return nil
+	}))
+	take := func(body string) {
+		t.Helper()
+		if _, p := r.Take(t.Context(), bench.Agent, []byte(body), true); p != nil {
+			t.Fatal(p)
+		}
+	}
+	take(used(1, 1))
+	later.Store(int64(time.Second))
+	w.emptied()
+	take(together(used(1, 1), used(1, 2)))
+	dead.Store(true)
+	r.Close()
+	next := w.open(traces.Config{Quiet: time.Hour})
+	next.Close()
+	if got := w.tools(); got["tool-1"] != 1 || got["tool-2"] != 1 || len(w.spooled()) > 0 {
+		t.Errorf("want each tool once, found %v; left: %v", got, w.spooled())
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -249,6 +250,9 @@ const maxObjects = 1 << 20
 // errTooLarge: an export could not be held if it were the only one.
 var errTooLarge = fmt.Errorf("want spans that take at most %d MiB, each with its resource and scope, found more: send fewer at a time", maxActor>>20)
 
+// name is what an export's file calls a span.
+func (s *inTrace) name() string { return s.trace + "/" + hex.EncodeToString([]byte(s.id)) }
+
 func (r *Receiver) decode(body []byte, isJSON bool) (all []inTrace, odd []byte, err error) {
 	if n := importer.Objects(body, isJSON); n > maxObjects {
 		return nil, nil, fmt.Errorf("%w (%d objects, of at most %d)", errTooLarge, n, maxObjects)
@@ -303,6 +307,7 @@ func (r *Receiver) add(actor string, spans []inTrace, odd []byte, e *export) (re
 	for _, s := range spans {
 		k := key{actor, s.trace}
 		if r.written[spanKey{k, s.id}] {
+			e.known = append(e.known, s.name())
 			continue // sent again, since the answer was lost
 		}
 		h := r.held[k]
