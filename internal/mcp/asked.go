@@ -80,20 +80,22 @@ func (g *gateway) finishAndHear(c *call, m *message) []byte {
 	if g.heard == nil {
 		return reply
 	}
-	again := nothing
 	at := 0
 	for at < len(m.raw) && at < len(reply) && m.raw[at] == reply[at] {
 		at++
 	}
-	if more := len(reply) - len(m.raw); more >= 0 && bytes.Equal(m.raw[at:], reply[at+more:]) {
-		sum, added := sha256.Sum256(m.raw), bytes.Clone(reply[at:at+more])
-		again = func(m *message) []byte {
-			if sha256.Sum256(m.raw) != sum {
-				g.Log.Warn("another answer to a call that is answered is dropped", "step", c.step)
-				return nil
-			}
-			return slices.Concat(m.raw[:at], added, m.raw[at:])
+	rest := 0 // as many bytes are the same at the end
+	for rest < len(m.raw)-at && rest < len(reply)-at && m.raw[len(m.raw)-1-rest] == reply[len(reply)-1-rest] {
+		rest++
+	}
+	// Of the call and its answer no more is kept than that: they may be large.
+	sum, step, changed := sha256.Sum256(m.raw), c.step, bytes.Clone(reply[at:len(reply)-rest])
+	again := func(m *message) []byte {
+		if sha256.Sum256(m.raw) != sum {
+			g.Log.Warn("another answer to a call that is answered is dropped", "step", step)
+			return nil
 		}
+		return slices.Concat(m.raw[:at], changed, m.raw[len(m.raw)-rest:])
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -1,7 +1,6 @@
 package mcp
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -13,7 +12,7 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"a":1}}}`,
 		`{"jsonrpc":"2.0","id":"a\u0062","result":{"content":[],"_meta":{"x":1}}}`,
-		`{"jsonrpc":"2.0","id":12345678901234567890,"result":{}}`, `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}`,
+		`{"jsonrpc":"2.0","id":12345678901234567890,"result":{}}`, `{"jsonrpc":"2.0","id":1,"result":{"_meta":{"dev.ledgerd/x":1}}}`, `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}`,
 		`{"jsonrpc":"2.0","method":"ping","Method":"tools/call"}`, `[{"jsonrpc":"2.0","method":"ping"}]`, ` {"jsonrpc" : "2.0" ,"method":"a/b"} `,
 	} {
 		f.Add([]byte(seed))
@@ -36,14 +35,11 @@ func FuzzParse(f *testing.F) {
 		if (m.id == "") != (len(lenient.ID) == 0) {
 			t.Errorf("id %s, and to encoding/json %s", m.id, lenient.ID)
 		}
-		if m.result.none() || m.result.of(raw).Kind() != '{' {
+		if m.result.none() {
 			return
 		}
 		with, err := parse(m.withMeta("dev.ledgerd/x", "y"))
 		if err != nil {
-			if bytes.Contains(raw, []byte("dev.ledgerd/x")) {
-				return // it was there
-			}
 			t.Fatalf("with a _meta it is none: %v", err)
 		}
 		if with.id != m.id || !strings.HasPrefix(string(with.raw), string(raw[:m.result.from])) || !strings.HasSuffix(string(with.raw), string(raw[m.result.to:])) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,38 @@ func TestServerLies(t *testing.T) {
 		t.Error(answer)
 	}
 	h.recorded("session-1", map[string]string{"demo/pay": "allow success ", "demo/wipe": "deny ", "demo/other": "allow success "})
+}
+
+// TestResults: a result that is none of a tool's has no place for evidence, and passes as
+// it came. In one that has evidence already, of another gateway's or of none, there is
+// one, and it is this gateway's.
+func TestResults(t *testing.T) {
+	t.Parallel()
+	const id = `"ev_[A-Za-z0-9_-]{43}"`
+	for name, c := range map[string]struct{ result, want, recorded string }{
+		"a number":        {`1`, `1`, "failure"},
+		"a text":          {`"x"`, `"x"`, "failure"},
+		"null":            {`null`, `null`, "success"},
+		"an array":        {`[]`, `\[\]`, "failure"},
+		"nothing in it":   {`{ }`, `{"_meta":{"dev.ledgerd/evidence":` + id + `} }`, "success"},
+		"other meta":      {`{"_meta":{"x":1}}`, `{"_meta":{"dev.ledgerd/evidence":` + id + `,"x":1}}`, "success"},
+		"meta is no more": {`{"_meta":7}`, `{"_meta":7}`, "success"},
+		"evidence":        {`{"_meta":{"x":1,"dev.ledgerd/evidence":"ev_of another"},"y":2}`, `{"_meta":{"x":1,"dev.ledgerd/evidence":` + id + `},"y":2}`, "success"},
+		"evidence, so":    {`{"_meta":{"dev.ledgerd\/evidence" : {"of":"another"}}}`, `{"_meta":{"dev.ledgerd\\/evidence" : ` + id + `}}`, "success"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			r := h.front(h.config("gateway-1"), scripted([]string{"pay"}, func(m *message, say func(string)) {
+				say(`{"jsonrpc":"2.0","id":` + m.id + `,"result":` + c.result + `}`)
+			}))
+			r.send(payCall)
+			want := regexp.MustCompile(`^{"jsonrpc":"2.0","id":1,"result":` + c.want + `}$`)
+			if answer := r.next(); !want.MatchString(answer) {
+				t.Errorf("want %s, found %s", want, answer)
+			}
+			h.recorded("session-1", map[string]string{"demo/pay": "allow " + c.recorded + " "})
+		})
+	}
 }
 
 // TestClientsIDs: a client that asks twice under one id, or under one of the gateway's, so

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -170,18 +171,25 @@ func text(v jsontext.Value) (string, error) {
 	return string(b), err
 }
 
-// withMeta returns a response whose result has a member more in its _meta. Every other
-// byte is as it came.
+// withMeta returns a response whose result has a member more in its _meta, or in place of
+// one of that name. Every other byte is as it came; where the result has no place for a
+// _meta, it is the server's, and stays what it is.
 func (m *message) withMeta(name, value string) []byte {
+	if m.result.of(m.raw).Kind() != '{' {
+		return m.raw
+	}
 	entry := appendEntry(nil, name, value)
 	meta, ok := member(m.raw, m.result, "_meta")
 	switch {
-	case ok && meta.of(m.raw).Kind() == '{':
-		return insert(m.raw, meta, entry)
-	case ok: // no object: it is the server's, and stays what it is
+	case !ok:
+		return insert(m.raw, m.result, append(append([]byte(`"_meta":{`), entry...), '}'))
+	case meta.of(m.raw).Kind() != '{':
 		return m.raw
 	}
-	return insert(m.raw, m.result, append(append([]byte(`"_meta":{`), entry...), '}'))
+	if was, ok := member(m.raw, meta, name); ok { // a second one would be another one to some, and none to others
+		return slices.Concat(m.raw[:was.from], appendText(nil, value), m.raw[was.to:])
+	}
+	return insert(m.raw, meta, entry)
 }
 
 // insert puts a member at the beginning of an object.
