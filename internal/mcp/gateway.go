@@ -172,8 +172,9 @@ func (g *gateway) take(m *message) error {
 			g.Log.Warn("a tools/call without an id is refused")
 			return nil
 		}
+		c, ctx := g.enter(g.ctx, m) // before the next line, which may cancel it
 		g.work.Go(func() {
-			if reply := g.begin(g.ctx, m, g.toServer); reply != nil {
+			if reply := g.begin(ctx, c, m, g.toServer); reply != nil {
 				_ = g.toClient(reply)
 			}
 		})
@@ -281,16 +282,22 @@ func (g *gateway) answered(m *message) answerer {
 
 func nothing(*message) []byte { return nil }
 
-// begin asks for a call whose id is claimed, and gives it to the server, by send, if it may have it. Else it
-// returns what the client is told.
-func (g *gateway) begin(ctx context.Context, m *message, send func([]byte) error) []byte {
-	c := &call{id: m.id, raw: m.raw}
+// enter notes a call whose id is claimed. From then on it can be cancelled.
+func (g *gateway) enter(ctx context.Context, m *message) (*call, context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c.cancel = cancel
+	c := &call{id: m.id, raw: m.raw, cancel: cancel}
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	delete(g.asked, m.id)
 	g.calls[m.id] = c
+	return c, ctx
+}
+
+// begin asks for a call, and gives it to the server, by send, if it may have it. Else it
+// returns what the client is told.
+func (g *gateway) begin(ctx context.Context, c *call, m *message, send func([]byte) error) []byte {
+	defer c.cancel()
+	g.mu.Lock()
 	gone := g.gone
 	g.mu.Unlock()
 	reply := rpcError(c.id, -32603, "the server has ended")

@@ -813,6 +813,30 @@ func TestGatewayCancel(t *testing.T) {
 	}
 }
 
+// TestCancelAtOnce: a call that is cancelled in the client's next line is not made, even
+// where nobody has looked at it yet.
+func TestCancelAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var had []string
+	g := newGateway(t.Context(), h.config("gateway-1"), func(b []byte) error { had = append(had, string(b)); return nil }, func(b []byte) error {
+		t.Errorf("the client heard %s", b)
+		return nil
+	})
+	listed := make(chan struct{})
+	close(listed)
+	g.listed, g.tools = listed, map[string]*tool{"pay": {name: "pay"}}
+	for _, line := range []string{payCall, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`} {
+		if err := g.fromClient([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.work.Wait()
+	if len(had) > 0 {
+		t.Errorf("the server was given %q", had)
+	}
+}
+
 // TestGatewayOneApproval: of two same calls that wait for a human at a time, one is made
 // when she permits it, and the other is told to call again.
 func TestGatewayOneApproval(t *testing.T) {

@@ -251,7 +251,8 @@ func (p *Handler) post(w http.ResponseWriter, r *http.Request) {
 	// What the server has begun goes on without the client.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), callFor)
 	defer cancel()
-	reply := g.begin(r.Context(), m, func([]byte) (err error) {
+	c, asking := g.enter(r.Context(), m)
+	reply := g.begin(asking, c, m, func([]byte) (err error) {
 		resp, err = p.send(ctx, r, body, nil)
 		return err
 	})
