@@ -414,9 +414,11 @@ func (g *gateway) forward(ctx context.Context, c *call, send func([]byte) error)
 	stop := c.cancelled || g.gone || ctx.Err() != nil
 	c.forwarded = !stop
 	c.began = time.Now()
+	raw := c.raw
+	c.raw, c.input, c.meta = nil, nil, nil // they may be large, and c may be kept for long
 	g.mu.Unlock()
 	if !stop {
-		err := send(c.raw)
+		err := send(raw)
 		if err == nil {
 			return nil
 		}

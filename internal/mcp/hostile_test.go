@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"os/exec"
 	"regexp"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"ledgerd/evidence"
 )
@@ -141,6 +144,55 @@ func TestResults(t *testing.T) {
 			}
 			h.recorded("session-1", map[string]string{"demo/pay": "allow " + c.recorded + " "})
 		})
+	}
+}
+
+// TestAnsweredIsNotKept: of a call that is answered, however large it is, only as much is
+// kept as is needed to know the answer again.
+func TestAnsweredIsNotKept(t *testing.T) {
+	t.Parallel()
+	nowhere := func([]byte) error { return nil }
+	g := newGateway(t.Context(), Config{Log: slog.New(slog.DiscardHandler)}, nowhere, nowhere)
+	g.heard = &heard{again: make(map[string]answerer)}
+	c := &call{id: "1", raw: make([]byte, 1<<20), unrecorded: true}
+	kept := weak.Make(c)
+	m, err := parse([]byte(paid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply := g.finishAndHear(c, m); string(reply) != paid {
+		t.Errorf("%s", reply)
+	}
+	goruntime.GC()
+	if kept.Value() != nil {
+		t.Error("the call is kept")
+	}
+	if again := g.answered(m)(m); string(again) != paid {
+		t.Errorf("%s", again)
+	}
+}
+
+// TestGivenIsNotKept: nor is anything kept of what the server was given, while it works on
+// it, or for as long as a call waits for its next round.
+func TestGivenIsNotKept(t *testing.T) {
+	t.Parallel()
+	nowhere := func([]byte) error { return nil }
+	g := newGateway(t.Context(), Config{Log: slog.New(slog.DiscardHandler)}, nowhere, nowhere)
+	m, err := parse([]byte(payCall))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, ctx := g.enter(t.Context(), m)
+	defer c.cancel()
+	if _, err := g.readCall(c, m); err != nil || c.input == nil {
+		t.Fatal(err)
+	}
+	var had string
+	if reply := g.forward(ctx, c, func(b []byte) error { had = string(b); return nil }); reply != nil || had != payCall {
+		t.Errorf("%s, and the server had %s", reply, had)
+	}
+	if c.raw != nil || c.input != nil || c.meta != nil {
+		t.Error("the call is kept")
 	}
 }
 
