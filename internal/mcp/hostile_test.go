@@ -196,6 +196,20 @@ func TestGivenIsNotKept(t *testing.T) {
 	}
 }
 
+// TestSettled: a call that the client has cancelled, and that the server never answers, is
+// not waited for at the end once it is recorded that nobody knows.
+func TestSettled(t *testing.T) {
+	t.Parallel()
+	nowhere := func([]byte) error { return nil }
+	g := newGateway(t.Context(), Config{Log: slog.New(slog.DiscardHandler)}, nowhere, nowhere)
+	g.calls["1"] = &call{id: "1", forwarded: true, cancelled: true, ended: true, cancel: func() {}}
+	began := time.Now()
+	g.settled(10 * time.Second)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
 // TestClientsIDs: a client that asks twice under one id, or under one of the gateway's, so
 // that the answer to the one would pass for that to the other.
 func TestClientsIDs(t *testing.T) {

@@ -109,7 +109,12 @@ func (g *gateway) settled(most time.Duration) {
 	g.work.Wait() // every call is asked for, and the server has what it may have
 	for time.Now().Before(until) {
 		g.mu.Lock()
-		open := len(g.calls)
+		open := 0
+		for _, c := range g.calls {
+			if !c.ended { // else nobody knows what came of it, which is said
+				open++
+			}
+		}
 		g.mu.Unlock()
 		if open == 0 {
 			break
