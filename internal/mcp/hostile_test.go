@@ -210,6 +210,24 @@ func TestSettled(t *testing.T) {
 	}
 }
 
+// TestServerLeavesOthers: a server that has ended, and left something that holds its output
+// open, has ended.
+func TestServerLeavesOthers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what is tested are processes of their own, which the race detector does not see")
+	}
+	t.Parallel()
+	h := newHouse(t)
+	began := time.Now()
+	err := Stdio(t.Context(), h.config("gateway-1"), strings.NewReader(""), io.Discard, exec.Command("sh", "-c", "sleep 40 & exec cat >/dev/null"))
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if err == nil || !strings.Contains(err.Error(), "holds its output open") {
+		t.Error(err)
+	}
+}
+
 // TestClientsIDs: a client that asks twice under one id, or under one of the gateway's, so
 // that the answer to the one would pass for that to the other.
 func TestClientsIDs(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os/exec"
 	"sync"
 	"syscall"
@@ -45,7 +46,14 @@ func Stdio(ctx context.Context, cfg Config, in io.Reader, out io.Writer, cmd *ex
 		}
 		time.AfterFunc(terminateGrace, kill)
 	})()
-	err = relay(ctx, cfg, in, out, serverIn, serverOut, kill)
+	err = relay(ctx, cfg, in, out, serverIn, serverOut, func() {
+		kill()
+		// What it has started may hold its output open, and is not heard any more.
+		time.AfterFunc(terminateGrace, func() { _ = serverOut.Close() })
+	})
+	if errors.Is(err, fs.ErrClosed) {
+		err = fmt.Errorf("the server %s was ended, and something that it had started still holds its output open", cfg.Server)
+	}
 	// A server that is not heard any more may not know that it has to end.
 	_ = serverIn.Close()
 	give := time.AfterFunc(serverGrace, kill)
