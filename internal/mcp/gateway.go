@@ -224,6 +224,10 @@ func (g *gateway) fromServer(raw []byte) error {
 		var all [][]byte
 		if all, err = elements(raw); err == nil {
 			for _, one := range all {
+				if jsontext.Value(one).Kind() == '[' {
+					g.Log.Warn("a batch of the server's is dropped that is in another one")
+					continue
+				}
 				if err := g.fromServer(one); err != nil {
 					return err
 				}

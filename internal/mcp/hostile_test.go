@@ -147,6 +147,23 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// TestBatchInBatch: a batch holds messages, and no batch: of many, each in the other, each
+// would be kept whole.
+func TestBatchInBatch(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	const said = `{"jsonrpc":"2.0","method":"notifications/said"}`
+	r := h.front(h.config("gateway-1"), scripted(nil, func(m *message, say func(string)) {
+		say("[[" + said + "]]")
+		say("[" + said + "]")
+		say(`{"jsonrpc":"2.0","id":` + m.id + `,"result":{}}`)
+	}))
+	r.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	if got := r.next() + r.next(); got != said+`{"jsonrpc":"2.0","id":1,"result":{}}` {
+		t.Error(got)
+	}
+}
+
 // TestAnsweredIsNotKept: of a call that is answered, however large it is, only as much is
 // kept as is needed to know the answer again.
 func TestAnsweredIsNotKept(t *testing.T) {
