@@ -37,12 +37,17 @@ func (g *gateway) claim(id string) error {
 	return nil
 }
 
-// release gives an id back whose request has no answer any more, so that it may be asked
-// again.
-func (g *gateway) release(id string) {
+// release gives the ids of requests back that have no answer any more, so that they may be
+// asked again. The id of an answer is the server's: the client may have asked something else
+// under it.
+func (g *gateway) release(all ...*message) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.asked, id)
+	for _, m := range all {
+		if m.method != "" {
+			delete(g.asked, m.id)
+		}
+	}
 }
 
 // unasked takes an answer that nobody waits for: one that was heard before and comes

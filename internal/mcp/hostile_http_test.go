@@ -321,6 +321,42 @@ func TestAsksAgain(t *testing.T) {
 	}
 }
 
+// TestBothAsk: a client's answer to a request of the server's is no answer to the request
+// of its own that has the same id.
+func TestBothAsk(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	answered := make(chan struct{})
+	gateway := h.lister("session-1", func(w http.ResponseWriter, _ *http.Request, m *message) {
+		if m.method == "" {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		w.Header().Set("Content-Type", sse)
+		_, _ = io.WriteString(w, "data: "+`{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}`+"\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-answered
+		_, _ = io.WriteString(w, "data: "+`{"jsonrpc":"2.0","id":1,"result":{"contents":[]}}`+"\n\n")
+	})
+	req, _ := http.NewRequest("POST", gateway, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"a:b"}}`))
+	req.Header.Set("Content-Type", jsonMedia)
+	req.Header.Set(sessionHeader, "s-1")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	asked := make([]byte, 40)
+	_, _ = io.ReadFull(resp.Body, asked)
+	if status, answer := h.ask("POST", gateway, "s-1", `{"jsonrpc":"2.0","id":1,"result":{"action":"decline"}}`); status != http.StatusAccepted {
+		t.Errorf("%d %s", status, answer)
+	}
+	close(answered)
+	if rest, _ := io.ReadAll(resp.Body); !strings.Contains(string(rest), `"contents"`) {
+		t.Errorf("the client heard %s%s", asked, rest)
+	}
+}
+
 // TestBatchOverHTTP: what is asked in a batch is answered as by itself: a tool that is
 // held back is not in the list.
 func TestBatchOverHTTP(t *testing.T) {

@@ -239,12 +239,12 @@ func (p *Handler) post(w http.ResponseWriter, r *http.Request) {
 	if m.method != "tools/call" {
 		g.note(m)
 		if resp, err = p.send(r.Context(), r, body, nil); err != nil {
-			g.release(m.id)
+			g.release(m)
 			http.Error(w, "the server cannot be reached: "+err.Error(), http.StatusBadGateway)
 			return
 		}
 		if resumes := p.pass(w, resp, g); !resumes {
-			g.release(m.id)
+			g.release(m)
 		}
 		return
 	}
