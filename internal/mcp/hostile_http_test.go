@@ -3,6 +3,7 @@ package mcp
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,8 +19,8 @@ import (
 )
 
 // lister serves over HTTP a server that lists one tool, pay, and answers everything else
-// by f; behind a gateway, whose URL it returns.
-func (h *house) lister(run string, f func(w http.ResponseWriter, r *http.Request, m *message)) string {
+// by f, and batches by batch; behind a gateway, whose URL it returns.
+func (h *house) lister(run string, f func(w http.ResponseWriter, r *http.Request, m *message), batch ...func(http.ResponseWriter)) string {
 	h.t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
@@ -27,6 +28,8 @@ func (h *house) lister(run string, f func(w http.ResponseWriter, r *http.Request
 		switch {
 		case r.Method != http.MethodPost:
 			f(w, r, nil)
+		case errors.Is(err, errBatch) && len(batch) == 1:
+			batch[0](w)
 		case err != nil:
 			h.t.Errorf("the server was given %s: %v", b, err)
 		case m.method == "tools/list":
@@ -372,5 +375,40 @@ func TestBatchOverHTTP(t *testing.T) {
 	}
 	if status, answer = h.ask("POST", gateway, "", `[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":1,"method":"tools/list"}]`); status != 400 {
 		t.Errorf("%d %s", status, answer)
+	}
+	many := "[" + strings.Repeat("1,", 50_000) + "1]" // of which one is enough to say so
+	if status, answer = h.ask("POST", gateway, "", many); status != 400 || len(answer) > 1000 {
+		t.Errorf("%d, %d bytes", status, len(answer))
+	}
+}
+
+// TestBatchAgain: the ids of a batch that is refused, or that the server does not answer,
+// are free for the next try.
+func TestBatchAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var times atomic.Int64
+	gateway := h.lister("session-1", func(w http.ResponseWriter, _ *http.Request, m *message) {
+		w.Header().Set("Content-Type", jsonMedia)
+		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{}}`, m.id)
+	}, func(w http.ResponseWriter) {
+		switch times.Add(1) {
+		case 1:
+			panic(http.ErrAbortHandler)
+		case 2:
+			http.Error(w, "no", http.StatusServiceUnavailable)
+		default:
+			w.Header().Set("Content-Type", jsonMedia)
+			_, _ = io.WriteString(w, `[{"jsonrpc":"2.0","id":1,"result":{}}]`)
+		}
+	})
+	const ping = `{"jsonrpc":"2.0","id":1,"method":"ping"}`
+	for i, c := range []struct {
+		body string
+		want int
+	}{{"[" + ping + "," + payCall + "]", 400}, {"[" + ping + "," + ping + "]", 400}, {"[" + ping + "]", 502}, {"[" + ping + "]", 503}, {"[" + ping + "]", 200}, {ping, 200}} {
+		if status, answer := h.ask("POST", gateway, "s-1", c.body); status != c.want {
+			t.Errorf("%d: want %d, found %d: %s", i, c.want, status, answer)
+		}
 	}
 }

@@ -305,31 +305,52 @@ func (p *Handler) unanswered(w http.ResponseWriter, resp *http.Response, g *gate
 
 // postBatch passes on a batch that holds no call.
 func (p *Handler) postBatch(w http.ResponseWriter, r *http.Request, body []byte) {
-	all, err := elements(body)
 	g := p.asking(r)
-	for _, one := range all {
-		m, bad := parse(one)
-		err = errors.Join(err, bad)
-		switch {
-		case err != nil:
-		case m.method == "tools/call":
-			err = errors.New("over HTTP a call comes by itself, and not in a batch")
-		case m.method != "" && m.id != "":
-			if err = g.claim(m.id); err == nil {
-				g.note(m)
-			}
-		}
-	}
-	if err != nil || len(all) == 0 {
-		p.answer(w, http.StatusBadRequest, rpcError("null", -32600, fmt.Sprintf("refused by ledgerd: %v", err)))
+	asked, err := g.claimBatch(body)
+	if err != nil {
+		g.release(asked...)
+		p.answer(w, http.StatusBadRequest, rpcError("null", -32600, "refused by ledgerd: "+err.Error()))
 		return
+	}
+	for _, m := range asked {
+		g.note(m)
 	}
 	resp, err := p.send(r.Context(), r, body, nil)
 	if err != nil {
+		g.release(asked...)
 		http.Error(w, "the server cannot be reached: "+err.Error(), http.StatusBadGateway)
 		return
 	}
-	p.pass(w, resp, g)
+	if resumes := p.pass(w, resp, g); !resumes {
+		g.release(asked...)
+	}
+}
+
+// claimBatch takes the ids of the requests in a batch, and returns those whose id it has
+// taken. It reports the first thing in it that is not to be passed on.
+func (g *gateway) claimBatch(body []byte) (asked []*message, err error) {
+	all, err := elements(body)
+	if err == nil && len(all) == 0 {
+		err = errors.New("want a batch that holds a message, found none in it")
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range all {
+		m, err := parse(one)
+		switch {
+		case err != nil:
+			return asked, err
+		case m.method == "tools/call":
+			return asked, errors.New("over HTTP a call comes by itself, and not in a batch")
+		case m.method != "" && m.id != "":
+			if err := g.claim(m.id); err != nil {
+				return asked, err
+			}
+			asked = append(asked, m)
+		}
+	}
+	return asked, nil
 }
 
 func (p *Handler) answer(w http.ResponseWriter, status int, message []byte) {
