@@ -16,9 +16,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"ledgerd/evidence"
-	"ledgerd/internal/api"
 )
 
 const (
@@ -290,7 +287,7 @@ func (p *Handler) unanswered(w http.ResponseWriter, resp *http.Response, g *gate
 	}
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
 		// Not applied (RFC 9110, 15.5.2): a client that gets other credentials asks again.
-		_, _ = g.report(c, api.ReportStep{Status: evidence.StatusNotRun})
+		g.notGiven(c)
 		return
 	}
 	g.doubt(c, "the server's answer ended before it said what came of it: "+resp.Status)

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -158,6 +159,33 @@ func TestRoundsAreAskedForOnce(t *testing.T) {
 		t.Error(said)
 	}
 	h.recorded("session-1", map[string]string{"demo/refund": "escalate allow accepted success "})
+}
+
+// TestRoundWithoutCredentials: a further round that the server does not take, for want of
+// credentials, can come again, and is still of the call that was permitted.
+func TestRoundWithoutCredentials(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var times atomic.Int64
+	gateway := h.lister("session-1", func(w http.ResponseWriter, _ *http.Request, m *message) {
+		n := times.Add(1)
+		if n == 2 {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":`+m.id+`,"result":`+map[int64]string{1: asks, 3: complete}[n]+`}`)
+	})
+	const answered = `,"inputResponses":{"who":{"action":"accept"}},"requestState":"s-1"`
+	for i, c := range []struct {
+		more string
+		want int
+	}{{"", 200}, {answered, 401}, {answered, 200}} {
+		if status, answer := h.ask("POST", gateway, "", payRound(i+1, `{"sum":7}`, c.more)); status != c.want {
+			t.Errorf("%d: want %d, found %d: %s", i, c.want, status, answer)
+		}
+	}
+	h.recorded("session-1", map[string]string{"demo/pay": "allow accepted success "})
 }
 
 // TestRoundsAreBounded: what waits is bounded, and what comes then has failed at once.
