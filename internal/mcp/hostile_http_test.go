@@ -3,6 +3,7 @@ package mcp
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -123,18 +124,20 @@ func TestServerLiesOverHTTP(t *testing.T) {
 		"a batch":              {media: jsonMedia, answer: "[" + paid + "," + strings.Replace(paid, "paid", "a lie", 1) + "]", status: 200, heard: MetaEvidence, recorded: success},
 		"an error":             {media: "text/plain", answer: "no", status: 500, heard: "no", recorded: unknown},
 		// A line ends at a CR, too; and a first mark of the order of bytes is none of the line.
-		"CR":         {media: sse, answer: ": x\rdata: " + paid + "\r\r\n", status: 200, heard: MetaEvidence, recorded: success},
-		"CR alone":   {media: sse, answer: "data: " + paid + "\r\r", status: 200, heard: MetaEvidence, recorded: success},
-		"CRLF":       {media: sse, answer: "data: " + paid + "\r\n\r\n", status: 200, heard: MetaEvidence, recorded: success},
-		"a BOM":      {media: sse, answer: "\xEF\xBB\xBFdata: " + paid + "\n\n", status: 200, heard: MetaEvidence, recorded: success},
-		"U 2028":     {media: sse, answer: ": x\u2028data: " + paid + "\u2028\u2028\n\n", status: 200, heard: "In doubt", recorded: unknown},
-		"zipped":     {media: sse, answer: zipped(), header: []string{"Content-Encoding", "gzip"}, status: 502, heard: "Content-Encoding", recorded: unknown},
-		"no type":    {media: sse + ";;", answer: "data: " + paid + "\n\n", status: 502, heard: "Content-Type", recorded: unknown},
-		"like one":   {media: "x-" + sse, answer: "data: " + paid + "\n\n", status: 502, heard: "found", recorded: unknown},
-		"two types":  {media: "text/plain", answer: "data: " + paid + "\n\n", header: []string{"Content-Type", sse}, status: 502, heard: "Content-Type", recorded: unknown},
-		"another":    {media: "text/plain", answer: "go", header: []string{"Location", "http://127.0.0.1:1/mcp"}, status: 502, heard: "past this gateway", recorded: unknown},
-		"elsewhere":  {media: jsonMedia, answer: paid, header: []string{"Location", "/elsewhere"}, status: 200, heard: MetaEvidence, recorded: success},
-		"many lines": {media: sse, answer: "event: message\n: a comment\nid: 7\nretry: 5\ndata: " + paid[:17] + "\ndata: " + paid[17:] + "\n\n", status: 200, heard: "event: message\n: a comment\nid: 7\nretry: 5\ndata: ", recorded: success},
+		"CR":              {media: sse, answer: ": x\rdata: " + paid + "\r\r\n", status: 200, heard: MetaEvidence, recorded: success},
+		"CR alone":        {media: sse, answer: "data: " + paid + "\r\r", status: 200, heard: MetaEvidence, recorded: success},
+		"CRLF":            {media: sse, answer: "data: " + paid + "\r\n\r\n", status: 200, heard: MetaEvidence, recorded: success},
+		"a BOM":           {media: sse, answer: "\xEF\xBB\xBFdata: " + paid + "\n\n", status: 200, heard: MetaEvidence, recorded: success},
+		"U 2028":          {media: sse, answer: ": x\u2028data: " + paid + "\u2028\u2028\n\n", status: 200, heard: "In doubt", recorded: unknown},
+		"a batch of lies": {media: jsonMedia, answer: "[" + strings.Replace(paid, `"id":1`, `"id":2`, 1) + "]", status: 200, heard: "In doubt", recorded: unknown},
+		"no session":      {media: jsonMedia, answer: `{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}`, status: 404, heard: "Session not found", recorded: unknown},
+		"zipped":          {media: sse, answer: zipped(), header: []string{"Content-Encoding", "gzip"}, status: 502, heard: "Content-Encoding", recorded: unknown},
+		"no type":         {media: sse + ";;", answer: "data: " + paid + "\n\n", status: 502, heard: "Content-Type", recorded: unknown},
+		"like one":        {media: "x-" + sse, answer: "data: " + paid + "\n\n", status: 502, heard: "found", recorded: unknown},
+		"two types":       {media: "text/plain", answer: "data: " + paid + "\n\n", header: []string{"Content-Type", sse}, status: 502, heard: "Content-Type", recorded: unknown},
+		"another":         {media: "text/plain", answer: "go", header: []string{"Location", "http://127.0.0.1:1/mcp"}, status: 502, heard: "past this gateway", recorded: unknown},
+		"elsewhere":       {media: jsonMedia, answer: paid, header: []string{"Location", "/elsewhere"}, status: 200, heard: MetaEvidence, recorded: success},
+		"many lines":      {media: sse, answer: "event: message\n: a comment\nid: 7\nretry: 5\ndata: " + paid[:17] + "\ndata: " + paid[17:] + "\n\n", status: 200, heard: "event: message\n: a comment\nid: 7\nretry: 5\ndata: ", recorded: success},
 	} {
 		for _, session := range []string{"", "s-1"} {
 			t.Run(name+"/"+session, func(t *testing.T) {
@@ -171,6 +174,9 @@ func TestServerLiesOverHTTP(t *testing.T) {
 				status, answer := h.ask("POST", gateway, session, payCall)
 				if status != c.status || !strings.Contains(answer, c.heard) || strings.Contains(answer, "a lie") {
 					t.Errorf("want %d, …%s…, found %d:\n%s", c.status, c.heard, status, answer)
+				}
+				if c.media == jsonMedia && c.status < 500 && !json.Valid([]byte(answer)) {
+					t.Errorf("the client heard what is no JSON: %s", answer)
 				}
 				if strings.Contains(answer, "paid") != (c.recorded == success) {
 					t.Errorf("the client heard %s", answer)
@@ -322,6 +328,25 @@ func TestAsksAgain(t *testing.T) {
 		}
 		h.recorded("session-1", map[string]string{"demo/pay": "allow not_run allow success "})
 	}
+}
+
+// TestNoStatus: what is no status to HTTP is none to pass on.
+func TestNoStatus(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	gateway := h.lister("session-1", func(w http.ResponseWriter, _ *http.Request, _ *message) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 099 what\r\nContent-Length: 0\r\n\r\n")
+	})
+	if status, answer := h.ask("POST", gateway, "s-1", payCall); status != 502 || !strings.Contains(answer, "099 what") {
+		t.Errorf("%d %s", status, answer)
+	}
+	h.recorded("session-1", map[string]string{"demo/pay": "allow unknown "})
 }
 
 // TestBothAsk: a client's answer to a request of the server's is no answer to the request

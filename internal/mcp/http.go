@@ -240,7 +240,7 @@ func (p *Handler) post(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "the server cannot be reached: "+err.Error(), http.StatusBadGateway)
 			return
 		}
-		if resumes := p.pass(w, resp, g); !resumes {
+		if resumes, _ := p.pass(w, resp, g); !resumes {
 			g.release(m)
 		}
 		return
@@ -257,10 +257,10 @@ func (p *Handler) post(w http.ResponseWriter, r *http.Request) {
 		p.answer(w, http.StatusOK, reply)
 		return
 	}
-	if resumes := p.pass(w, resp, g); resumes && session != "" {
+	if resumes, wrote := p.pass(w, resp, g); resumes && session != "" {
 		g.streamEnded(m.id)
 	} else { // nobody can come back for it
-		p.unanswered(w, resp, g, m.id)
+		p.unanswered(w, resp, g, m.id, wrote)
 	}
 }
 
@@ -276,8 +276,9 @@ func (p *Handler) asking(r *http.Request) *gateway {
 	return g
 }
 
-// unanswered ends a call whose answer will not come any more, if it did not.
-func (p *Handler) unanswered(w http.ResponseWriter, resp *http.Response, g *gateway, id string) {
+// unanswered ends a call whose answer will not come any more, if it did not. wrote: the
+// client has got something else in its place.
+func (p *Handler) unanswered(w http.ResponseWriter, resp *http.Response, g *gateway, id string, wrote bool) {
 	g.mu.Lock()
 	c := g.calls[id]
 	delete(g.calls, id)
@@ -294,7 +295,9 @@ func (p *Handler) unanswered(w http.ResponseWriter, resp *http.Response, g *gate
 	reply := toolError(id, "In doubt: the server's answer ended before it said what came of the call. Do not assume that nothing happened.", c.auth)
 	switch media, _ := mediaOf(resp.Header); media {
 	case "application/json":
-		_, _ = w.Write(reply)
+		if !wrote { // two messages are none
+			_, _ = w.Write(reply)
+		}
 	case "text/event-stream":
 		_ = write(w, [][]byte{[]byte("event: message"), append([]byte("data: "), reply...)})
 	}
@@ -318,7 +321,7 @@ func (p *Handler) postBatch(w http.ResponseWriter, r *http.Request, body []byte)
 		http.Error(w, "the server cannot be reached: "+err.Error(), http.StatusBadGateway)
 		return
 	}
-	if resumes := p.pass(w, resp, g); !resumes {
+	if resumes, _ := p.pass(w, resp, g); !resumes {
 		g.release(asked...)
 	}
 }
@@ -422,18 +425,21 @@ func (p *Handler) list(ctx context.Context, r *http.Request, params string) (*me
 }
 
 // pass passes an answer of the server's on: each message in it as the gateway has it. It
-// says whether a client can come back for what is not in it.
-func (p *Handler) pass(w http.ResponseWriter, resp *http.Response, g *gateway) (resumes bool) {
+// says whether a client can come back for what is not in it, and whether it got anything.
+func (p *Handler) pass(w http.ResponseWriter, resp *http.Response, g *gateway) (resumes, wrote bool) {
 	defer resp.Body.Close()
 	_, err := mediaOf(resp.Header)
 	if err == nil && resp.StatusCode/100 == 3 && resp.Header.Get("Location") != "" {
 		err = errors.New("it sends clients to another server, past this gateway")
 	}
+	if err == nil && resp.StatusCode < 200 {
+		err = fmt.Errorf("want a status from 200 on, found %s", resp.Status)
+	}
 	if err != nil {
 		g.Log.Warn("an answer of the server's is dropped", "error", err)
 		http.Error(w, "an answer of the server's is dropped: "+err.Error(), http.StatusBadGateway)
 		resp.Header = nil // nothing of it is the client's
-		return false
+		return false, true
 	}
 	copyHeader(w.Header(), resp.Header)
 	if resp.Header["Content-Type"] == nil {
@@ -460,7 +466,7 @@ func (p *Handler) pass(w http.ResponseWriter, resp *http.Response, g *gateway) (
 	if err != nil {
 		g.Log.Warn("the server's answer broke off", "error", err)
 	}
-	return resumes
+	return resumes, out.wrote
 }
 
 func (p *Handler) passBatch(raw []byte, g *gateway) ([]byte, error) {
@@ -482,14 +488,21 @@ func (p *Handler) passBatch(raw []byte, g *gateway) ([]byte, error) {
 			kept = append(kept, one)
 		}
 	}
+	if len(kept) == 0 {
+		return nil, nil
+	}
 	return append(append([]byte{'['}, bytes.Join(kept, []byte{','})...), ']'), nil
 }
 
 // flusher sends what is written at once. That a client is gone is no reason not to read
 // to the end what came of its call.
-type flusher struct{ w http.ResponseWriter }
+type flusher struct {
+	w     http.ResponseWriter
+	wrote bool // it was given something to send
+}
 
 func (f *flusher) Write(b []byte) (int, error) {
+	f.wrote = true
 	if _, err := f.w.Write(b); err == nil {
 		f.flush()
 	}
