@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"ledgerd/evidence"
 )
 
 // lister serves over HTTP a server that lists one tool, pay, and answers everything else
@@ -382,6 +385,55 @@ func TestBothAsk(t *testing.T) {
 	close(answered)
 	if rest, _ := io.ReadAll(resp.Body); !strings.Contains(string(rest), `"contents"`) {
 		t.Errorf("the client heard %s%s", asked, rest)
+	}
+}
+
+// TestUpstreamIsKept: what opens the server, in its URL, is the operator's: neither the
+// client hears it, nor does it get into a record or a log.
+func TestUpstreamIsKept(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var silent atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		if m, err := parse(b); err == nil && m.method == "tools/list" && !silent.Load() {
+			w.Header().Set("Content-Type", jsonMedia)
+			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"tools":[{"name":"pay","inputSchema":{}}]}}`, m.id)
+			return
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	defer server.Close()
+	u, err := url.Parse(server.URL + "/mcp?key=s3cr3t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	cfg := h.config("gateway-1")
+	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	gateway := httptest.NewServer(NewHandler(cfg, u, nil))
+	defer gateway.Close()
+	_, call := h.ask("POST", gateway.URL, "", payCall)
+	_, ping := h.ask("POST", gateway.URL, "s-1", `{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	silent.Store(true)
+	_, unlisted := h.ask("POST", gateway.URL, "s-2", payCall)
+	gateway.Close()
+	said := call + ping + unlisted
+	c := h.Client(h.Token)
+	for p, err := range c.Run(t.Context(), h.state().Run) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x, ok := p.Record.Body.(*evidence.Execution); ok {
+			payload, err := c.Payload(t.Context(), x.Error.Commit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said += string(payload.Data)
+		}
+	}
+	if said += log.String(); strings.Contains(said, "s3cr3t") || strings.Count(said, "EOF") < 3 {
+		t.Error(said)
 	}
 }
 

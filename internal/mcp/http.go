@@ -385,7 +385,11 @@ func (p *Handler) send(ctx context.Context, r *http.Request, body []byte, change
 	if change != nil {
 		change(req.Header)
 	}
-	return p.http.Do(req)
+	resp, err := p.http.Do(req)
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		err = u.Err // without the URL: what opens the server may be in it, and is no client's, and no record's
+	}
+	return resp, err
 }
 
 // list has the server list its tools to the client whose request r is.
