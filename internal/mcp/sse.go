@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
 // An eventStream copies a stream of server-sent events (HTML, 9.2.6).
@@ -15,6 +16,9 @@ type eventStream struct {
 	lastCR  bool // the line before ended with a CR, so that an LF is its end, too
 	resumes bool // an event had an id, by which a client comes back
 }
+
+// lineCost is about what a line that is kept takes beside its bytes.
+const lineCost = 32
 
 var bom = []byte("\xEF\xBB\xBF")
 
@@ -35,7 +39,7 @@ func (s *eventStream) copy(f func([]byte) ([]byte, error), out io.Writer) error 
 			line, first = bytes.TrimPrefix(line, bom), false
 		}
 		if len(line) > 0 {
-			if size += len(line); size > maxMessage {
+			if size += len(line) + lineCost; size > maxMessage {
 				return fmt.Errorf("want events of at most %d MiB", maxMessage>>20)
 			}
 			lines = append(lines, line)
@@ -105,6 +109,9 @@ func (s *eventStream) event(lines [][]byte, f func([]byte) ([]byte, error), out 
 		return write(out, lines)
 	}
 	made, err := f(whole)
+	if made != nil {
+		made = oneLine(made)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -128,10 +135,21 @@ func (s *eventStream) event(lines [][]byte, f func([]byte) ([]byte, error), out 
 }
 
 // several reports whether readers that end lines where Unicode does would take a line for
-// several: one that says nothing of a message could be one to them. In data, which is
-// JSON, none of these could begin one.
+// several: one that says nothing of a message could be one to them. Of data see oneLine.
 func several(line []byte) bool {
-	return !bytes.HasPrefix(line, []byte("data")) && bytes.ContainsAny(line, "\v\f\x1c\x1d\x1e\u0085\u2028\u2029")
+	name, _, _ := bytes.Cut(line, []byte(":"))
+	return string(name) != "data" && bytes.ContainsAny(line, "\v\f\x1c\x1d\x1e\u0085\u2028\u2029")
+}
+
+// oneLine returns a message without lines of data in it that only readers have who end lines
+// where Unicode does: of these ends JSON has three, in texts alone, and there they may be
+// escaped.
+func oneLine(message []byte) []byte {
+	begins := func(end string) bool { return bytes.Contains(message, []byte(end+"data")) }
+	if !begins("\u0085") && !begins("\u2028") && !begins("\u2029") {
+		return message
+	}
+	return []byte(strings.NewReplacer("\u0085", `\u0085`, "\u2028", `\u2028`, "\u2029", `\u2029`).Replace(string(message)))
 }
 
 // write writes an event.
