@@ -401,7 +401,7 @@ func (g *gateway) askOnce(ctx context.Context, c *call, wait time.Duration) (ste
 	asker := fmt.Sprintf("%s.%d", g.Asker, g.Names.count())
 	step, err = g.Run.AskStep(ctx, c.step, api.AskStep{
 		Tool: g.Server + "/" + c.tool.name, Action: g.Server + "/" + c.tool.name, Input: []byte(g.Redact.redact(c.input)), Asker: asker,
-		Description: c.tool.description, Schema: []byte(c.tool.schema), Idempotent: c.tool.again, Observe: g.Observe,
+		Description: g.Redact.text(c.tool.description), Schema: []byte(g.Redact.redact(c.tool.schema)), Idempotent: c.tool.again, Observe: g.Observe,
 	}, wait)
 	if err != nil {
 		g.Names.stands(g.Server, c.key, c.step, "")

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 	"go.uber.org/goleak"
 
@@ -596,6 +597,64 @@ func TestGatewaySecrets(t *testing.T) {
 	}
 	if seen != 3 {
 		t.Errorf("%d payloads", seen)
+	}
+}
+
+// TestRedactor: a secret is not recorded as a number either, or in a part where another
+// one is a part of it.
+func TestRedactor(t *testing.T) {
+	t.Parallel()
+	r := new(Redactor)
+	r.Hide("PIN", "48151623")
+	r.Hide("USER", "mia")
+	r.Hide("LOGIN", "mia:48151623:x")
+	for in, want := range map[string]string{
+		`{"pin":48151623,"n":1.50}`:    `{"pin":"[redacted PIN]","n":1.50}`,
+		`[148151623e2,"48151623"]`:     `["1[redacted PIN]e2","[redacted PIN]"]`,
+		`"as mia:48151623:x, or mia"`:  `"as [redacted LOGIN], or [redacted USER]"`,
+		`{"mia":12345678901234567890}`: `{"[redacted USER]":12345678901234567890}`,
+	} {
+		if got := string(r.redact(jsontext.Value(in))); got != want {
+			t.Errorf("%s: want %s, found %s", in, want, got)
+		}
+	}
+	if got := r.redact(nil); got != nil {
+		t.Errorf("of nothing: %s", got)
+	}
+}
+
+// TestToolSecrets: what a server says of a tool is recorded without the secrets, too.
+func TestToolSecrets(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	cfg := h.config("gateway-1")
+	cfg.Redact = new(Redactor)
+	cfg.Redact.Hide("DB_URL", "postgres://mia:s3cr3t@db/main")
+	s := sdk.NewServer(&sdk.Implementation{Name: "demo", Version: "1"}, nil)
+	schema := map[string]any{"type": "object", "title": "of postgres://mia:s3cr3t@db/main"}
+	s.AddTool(&sdk.Tool{Name: "query", Description: "asks postgres://mia:s3cr3t@db/main", InputSchema: schema}, func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+		return &sdk.CallToolResult{}, nil
+	})
+	cs := h.connect(cfg, s, nil)
+	if r, err := cs.CallTool(context.Background(), &sdk.CallToolParams{Name: "query"}); err != nil || r.IsError {
+		t.Fatalf("%+v %v", r, err)
+	}
+	c := h.Client(h.Token)
+	for p, err := range c.Run(context.Background(), h.state().Run) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, ok := p.Record.Body.(*evidence.Authorization)
+		if !ok {
+			continue
+		}
+		payload, err := c.Payload(context.Background(), b.ToolSchema.Commit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := string(payload.Data); strings.Contains(s, "s3cr3t") || strings.Count(s, "[redacted DB_URL]") != 2 {
+			t.Errorf("recorded: %s", s)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -19,7 +20,12 @@ func (r *Redactor) Hide(name, value string) {
 	if value == "" {
 		return
 	}
-	r.names, r.values = append(r.names, name), append(r.values, value)
+	// A longer one comes first: of one that has another in it, nothing is left then.
+	at := 0
+	for at < len(r.values) && len(r.values[at]) >= len(value) {
+		at++
+	}
+	r.names, r.values = slices.Insert(r.names, at, name), slices.Insert(r.values, at, value)
 }
 
 // text replaces every secret in a text.
@@ -34,9 +40,9 @@ func (r *Redactor) text(s string) string {
 }
 
 // redact replaces every secret in the strings of a JSON value, names of members
-// included. What has none stays as it came.
+// included, and in its numbers, which become strings. What has none stays as it came.
 func (r *Redactor) redact(v jsontext.Value) jsontext.Value {
-	if r == nil || len(r.values) == 0 {
+	if r == nil || len(r.values) == 0 || len(v) == 0 {
 		return v
 	}
 	var out bytes.Buffer
@@ -46,8 +52,11 @@ func (r *Redactor) redact(v jsontext.Value) jsontext.Value {
 		if err != nil {
 			break // the end: it was read already
 		}
-		if t.Kind() == '"' {
-			t = jsontext.String(r.text(t.String()))
+		switch t.Kind() {
+		case '"', '0':
+			if was := t.String(); t.Kind() == '"' || r.text(was) != was {
+				t = jsontext.String(r.text(was))
+			}
 		}
 		if err := e.WriteToken(t); err != nil {
 			return jsontext.Value(`"[redacted]"`)
