@@ -217,7 +217,11 @@ func (p *Handler) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if said := r.Header.Get("Mcp-Name"); said != "" && m.method == "tools/call" {
-		if at, ok := member(m.raw, m.params, "name"); !ok || string(at.of(m.raw)) != string(appendText(nil, said)) {
+		var name string
+		if at, ok := member(m.raw, m.params, "name"); ok {
+			name, _ = text(at.of(m.raw))
+		}
+		if name != said {
 			p.answer(w, http.StatusBadRequest, rpcError(m.id, -32600, "refused by ledgerd: the header Mcp-Name is not the tool's name"))
 			return
 		}

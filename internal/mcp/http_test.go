@@ -108,6 +108,7 @@ func TestHTTPHostile(t *testing.T) {
 		"here":              {call, []string{"Origin", "http://localhost:3000"}, 200},
 		"another method":    {call, []string{"Mcp-Method", "ping"}, 400},
 		"another tool":      {call, []string{"Mcp-Method", "tools/call", "Mcp-Name", "wipe"}, 400},
+		"the tool, escaped": {strings.Replace(call, "echo", `ech\u006f`, 1), []string{"Mcp-Method", "tools/call", "Mcp-Name", "echo"}, 200},
 		"a batch":           {"[" + call + "]", nil, 400},
 		"UTF-7":             {call, []string{"Content-Type", "application/json; charset=utf-7"}, 415},
 		"another type":      {call, []string{"Content-Type", "text/plain"}, 415},
@@ -144,7 +145,7 @@ func TestHTTPHostile(t *testing.T) {
 	} else {
 		resp.Body.Close()
 	}
-	if st := h.state(); len(st.Steps) != 1 {
+	if st := h.state(); len(st.Steps) != 2 {
 		t.Errorf("%+v", st.Steps)
 	}
 }
