@@ -474,6 +474,25 @@ func TestGatewayToolsChange(t *testing.T) {
 	}
 }
 
+// TestToolNames: a tool may have a name as long as the protocol has it.
+func TestToolNames(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	cfg := h.config("gateway-1")
+	cfg.Server = strings.Repeat("s", 40)
+	name := strings.Repeat("n", 128)
+	r := h.front(cfg, scripted([]string{name, name + "n"}, func(m *message, say func(string)) {
+		say(`{"jsonrpc":"2.0","id":` + m.id + `,"result":{}}`)
+	}))
+	for of, want := range map[string]string{name: MetaEvidence, name + "n": "want a tool's name of 1 to 128 letters"} {
+		r.send(strings.Replace(payCall, "pay", of, 1))
+		if answer := r.next(); !strings.Contains(answer, want) {
+			t.Errorf("%d: want %s, found %s", len(of), want, answer)
+		}
+	}
+	h.recorded("session-1", map[string]string{cfg.Server + "/" + name: "allow success "})
+}
+
 // TestGatewayToolShadows: a tool by the name of another server's tool is held back where it
 // is another one, until somebody accepts it. Two servers of one program are both at work.
 func TestGatewayToolShadows(t *testing.T) {

@@ -54,10 +54,14 @@ func readTool(raw jsontext.Value) (*tool, error) {
 	return &tool{def.Name, def.Description, def.InputSchema, def.Annotations.ReadOnly || def.Annotations.Idempotent, hex.EncodeToString(sum[:])}, nil
 }
 
+// maxToolName is how long a name may be to the protocol. With a server's before it, and
+// what makes it the name of a step behind, it is still an identifier.
+const maxToolName = 128
+
 // checkToolName: an identifier that a policy, a contract and a path can name.
 func checkToolName(name string) error {
-	if name == "" || len(name) > 100 || strings.ContainsFunc(name, func(c rune) bool { return !inName(c) }) {
-		return fmt.Errorf("want a tool's name of 1 to 100 letters, digits and any of _-./, found %s", clip([]byte(name)))
+	if name == "" || len(name) > maxToolName || strings.ContainsFunc(name, func(c rune) bool { return !inName(c) }) {
+		return fmt.Errorf("want a tool's name of 1 to %d letters, digits and any of _-./, found %s", maxToolName, clip([]byte(name)))
 	}
 	return nil
 }
