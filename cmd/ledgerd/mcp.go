@@ -131,6 +131,10 @@ func gateway(c *cli.Context) error {
 	if mode != evidence.Enforce && mode != evidence.Observe {
 		return usage("--mode: want enforce or observe, found %q", mode)
 	}
+	redact, err := redactor(c.StringSlice("redact"))
+	if err != nil {
+		return err
+	}
 	p, err := pins(c)
 	if err != nil {
 		return err
@@ -169,7 +173,7 @@ func gateway(c *cli.Context) error {
 	}
 	asker := "gateway-" + random()
 	cfg := mcp.Config{
-		Server: name, Run: calls, Asker: asker, Wait: c.Duration("wait"), Pins: p, Names: new(mcp.Names), Redact: redactor(c.StringSlice("redact")), Log: log,
+		Server: name, Run: calls, Asker: asker, Wait: c.Duration("wait"), Pins: p, Names: new(mcp.Names), Redact: redact, Log: log,
 		Observe: mode == evidence.Observe,
 	}
 	if upstream != "" {
@@ -288,13 +292,18 @@ func serveGateway(c *cli.Context, cfg mcp.Config, upstream string) error {
 	return err
 }
 
-// redactor hides the values of environment variables.
-func redactor(names []string) *mcp.Redactor {
+// redactor hides the values of environment variables. Of one that is not set nobody knows
+// what is to be hidden: most likely it has another name.
+func redactor(names []string) (*mcp.Redactor, error) {
 	r := new(mcp.Redactor)
 	for _, name := range names {
-		r.Hide(name, os.Getenv(name))
+		value, ok := os.LookupEnv(name)
+		if !ok {
+			return nil, usage("--redact: want a variable that is set, found %s, which is not: nothing would be taken out of records", name)
+		}
+		r.Hide(name, value)
 	}
-	return r
+	return r, nil
 }
 
 func random() string {
