@@ -491,3 +491,42 @@ func TestBatchAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestBatchCancels: a call is cancelled by a notification in a batch, too.
+func TestBatchCancels(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		switch m, err := parse(b); {
+		case errors.Is(err, errBatch):
+			w.WriteHeader(http.StatusAccepted)
+		case err != nil || m.method != "tools/list":
+			t.Errorf("the server was given %s", b)
+		default:
+			w.Header().Set("Content-Type", jsonMedia)
+			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"tools":[{"name":"refund","inputSchema":{}}]}}`, m.id)
+		}
+	}))
+	t.Cleanup(server.Close)
+	cfg := h.config("gateway-1")
+	cfg.Wait = 10 * time.Second
+	_, gateway := h.handle(cfg, server)
+	called := make(chan string)
+	go func() {
+		_, answer := h.ask("POST", gateway, "s-1", strings.Replace(payCall, "pay", "refund", 1))
+		called <- answer
+	}()
+	for {
+		if st, err := h.Client(h.Token).RunState(t.Context(), "session-1"); err == nil && len(st.Waiting) == 1 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if status, answer := h.ask("POST", gateway, "s-1", `[{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}]`); status != http.StatusAccepted {
+		t.Errorf("%d %s", status, answer)
+	}
+	if answer := <-called; answer != "" {
+		t.Errorf("who has cancelled hears %s", answer)
+	}
+}

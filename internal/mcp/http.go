@@ -310,51 +310,51 @@ func (p *Handler) unanswered(w http.ResponseWriter, resp *http.Response, g *gate
 // postBatch passes on a batch that holds no call.
 func (p *Handler) postBatch(w http.ResponseWriter, r *http.Request, body []byte) {
 	g := p.asking(r)
-	asked, err := g.claimBatch(body)
+	all, err := g.claimBatch(body)
 	if err != nil {
-		g.release(asked...)
+		g.release(all...)
 		p.answer(w, http.StatusBadRequest, rpcError("null", -32600, "refused by ledgerd: "+err.Error()))
 		return
 	}
-	for _, m := range asked {
+	for _, m := range all {
 		g.note(m)
 	}
 	resp, err := p.send(r.Context(), r, body, nil)
 	if err != nil {
-		g.release(asked...)
+		g.release(all...)
 		http.Error(w, "the server cannot be reached: "+err.Error(), http.StatusBadGateway)
 		return
 	}
 	if resumes, _ := p.pass(w, resp, g); !resumes {
-		g.release(asked...)
+		g.release(all...)
 	}
 }
 
-// claimBatch takes the ids of the requests in a batch, and returns those whose id it has
-// taken. It reports the first thing in it that is not to be passed on.
-func (g *gateway) claimBatch(body []byte) (asked []*message, err error) {
-	all, err := elements(body)
-	if err == nil && len(all) == 0 {
+// claimBatch takes the ids of the requests in a batch, and returns its messages: those
+// before the first that is not to be passed on, which it reports.
+func (g *gateway) claimBatch(body []byte) (all []*message, err error) {
+	each, err := elements(body)
+	if err == nil && len(each) == 0 {
 		err = errors.New("want a batch that holds a message, found none in it")
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, one := range all {
+	for _, one := range each {
 		m, err := parse(one)
 		switch {
 		case err != nil:
-			return asked, err
+			return all, err
 		case m.method == "tools/call":
-			return asked, errors.New("over HTTP a call comes by itself, and not in a batch")
+			return all, errors.New("over HTTP a call comes by itself, and not in a batch")
 		case m.method != "" && m.id != "":
 			if err := g.claim(m.id); err != nil {
-				return asked, err
+				return all, err
 			}
-			asked = append(asked, m)
 		}
+		all = append(all, m)
 	}
-	return asked, nil
+	return all, nil
 }
 
 func (p *Handler) answer(w http.ResponseWriter, status int, message []byte) {
