@@ -140,7 +140,7 @@ func (g *gateway) fromClient(raw []byte) error {
 	return g.take(m)
 }
 
-// batch takes a batch apart where it holds a call; the answers come one by one.
+// batch takes a batch apart; the answers come one by one.
 func (g *gateway) batch(raw []byte) error {
 	all, err := elements(raw)
 	var parsed []*message
