@@ -258,6 +258,9 @@ func (g *gateway) answered(m *message) answerer {
 		g.listed = nil
 		g.mu.Unlock()
 	}
+	if m.method == "notifications/tasks/status" {
+		return g.taskStatus(m)
+	}
 	if m.method != "" || m.id == "" {
 		return nil
 	}

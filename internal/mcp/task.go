@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"ledgerd/evidence"
 	"ledgerd/internal/api"
@@ -106,18 +107,50 @@ func (g *gateway) taskOutcome(method string, m *message) (r api.ReportStep, over
 	if method == "tasks/result" {
 		return g.outcome(new(call), m), true
 	}
+	return g.taskEnd(m.result.of(m.raw))
+}
+
+// taskEnd is what came of a task that stands so; over: no result will say it.
+func (g *gateway) taskEnd(stands jsontext.Value) (r api.ReportStep, over bool) {
 	var said struct {
 		Status  string `json:"status"`
 		Message string `json:"statusMessage"`
 	}
-	if err := json.Unmarshal(m.result.of(m.raw), &said); err != nil {
+	if err := json.Unmarshal(stands, &said); err != nil {
 		return r, false
 	}
 	// Of a completed task the result says what came of it: it is fetched by tasks/result.
 	if said.Status != "failed" && said.Status != "cancelled" {
 		return r, false
 	}
-	return api.ReportStep{Status: evidence.StatusFailure, Class: evidence.ToolFailed, Error: said.Message, Output: g.output(m.result.of(m.raw))}, true
+	return api.ReportStep{Status: evidence.StatusFailure, Class: evidence.ToolFailed, Error: said.Message, Output: g.output(stands)}, true
+}
+
+// taskStatus returns what takes a notification of how a task stands: where it has ended
+// without a result, that is recorded before the client hears of it. nil: it passes.
+func (g *gateway) taskStatus(m *message) answerer {
+	task := taskOf(m)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := g.tasks[task]
+	if c == nil {
+		return nil
+	}
+	r, over := g.taskEnd(m.params.of(m.raw))
+	if !over {
+		return nil
+	}
+	delete(g.tasks, task)
+	return func(m *message) []byte {
+		_, err := g.report(c, r)
+		if err == nil || reasonOf(err) == api.ReasonReported || g.Observe {
+			return m.raw
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.tasks[task] = c
+		return nil // the client asks how it stands
+	}
 }
 
 // cancelled takes the client's word that it does not wait for a call any more. It says

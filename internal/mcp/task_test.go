@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +151,39 @@ func TestTaskOfAnother(t *testing.T) {
 			h.sound(st.Run)
 		})
 	}
+}
+
+// TestTaskStatus: of a task that has failed, or was cancelled, the client may hear by a
+// notification alone, and that is recorded, once. Of another's task it passes.
+func TestTaskStatus(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	status := func(task, status string) string {
+		return `{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{"taskId":"` + task + `","status":"` + status + `"}}`
+	}
+	notes := []string{status("t-2", "failed"), status("t-1", "working"), status("t-1", "completed"), status("t-1", "failed"), status("t-1", "failed")}
+	r := h.front(h.config("gateway-1"), scripted([]string{"build"}, func(m *message, say func(string)) {
+		if m.method == "tools/call" {
+			say(`{"jsonrpc":"2.0","id":` + m.id + `,"result":{"task":{"taskId":"t-1","status":"working"}}}`)
+			return
+		}
+		for _, note := range notes {
+			say(note)
+		}
+	}))
+	r.send(buildCall)
+	r.next()
+	r.send(`{"jsonrpc":"2.0","method":"notifications/go"}`)
+	var heard []string
+	for range notes {
+		heard = append(heard, r.next())
+	}
+	slices.Sort(heard)
+	slices.Sort(notes)
+	if !slices.Equal(heard, notes) {
+		t.Errorf("want %q, found %q", notes, heard)
+	}
+	h.recorded("session-1", map[string]string{"demo/build": "allow accepted failure "})
 }
 
 // TestTaskRecordedElsewhere: what another gateway recorded of a task stands, and the answer
