@@ -178,3 +178,76 @@ func TestEscalationCancelled(t *testing.T) {
 	}
 	h.sound(st.Run)
 }
+
+// TestEscalationAtOnce: the same call again, while the first one still waits for a human,
+// is no second question.
+func TestEscalationAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	cfg := h.config("gateway-1")
+	cfg.Wait = time.Minute
+	r := h.front(cfg, scripted([]string{"refund"}, func(m *message, say func(string)) {
+		say(`{"jsonrpc":"2.0","id":` + m.id + `,"result":{"content":[]}}`)
+	}))
+	call := func(id string) {
+		r.send(strings.Replace(strings.Replace(payCall, "pay", "refund", 1), `"id":1`, `"id":`+id, 1))
+	}
+	call("1")
+	for waiting := false; !waiting; time.Sleep(10 * time.Millisecond) {
+		st, err := h.Client(h.Token).RunState(t.Context(), "session-1")
+		waiting = err == nil && len(st.Waiting) == 1
+	}
+	time.Sleep(100 * time.Millisecond) // the gateway knows it, too
+	call("2")
+	if answer := r.next(); !strings.HasPrefix(answer, `{"jsonrpc":"2.0","id":2,`) || !strings.Contains(answer, "Pending: the same call is waiting") {
+		t.Error(answer)
+	}
+	st := h.state()
+	if len(st.Waiting) != 1 {
+		t.Errorf("want one question, found %+v", st.Waiting)
+	}
+	h.approve(st.Run, st.Waiting[0].Authorization)
+	if answer := r.next(); !strings.HasPrefix(answer, `{"jsonrpc":"2.0","id":1,`) || !strings.Contains(answer, MetaEvidence) {
+		t.Error(answer)
+	}
+	h.sound(st.Run)
+}
+
+// TestCancelledWhileAsked: of a call that is cancelled while it is asked for, the gateway
+// knows that it was not made, and the same call again is.
+func TestCancelledWhileAsked(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	cfg := h.config("gateway-1")
+	slow := &slowly{Run: cfg.Run, recorded: make(chan struct{}, 2)}
+	cfg.Run = slow
+	r := h.front(cfg, scripted([]string{"pay"}, func(m *message, say func(string)) {
+		say(`{"jsonrpc":"2.0","id":` + m.id + `,"result":{"content":[]}}`)
+	}))
+	r.send(payCall)
+	<-slow.recorded
+	r.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
+	time.Sleep(time.Second)
+	r.send(strings.Replace(payCall, `"id":1`, `"id":2`, 1))
+	if answer := r.next(); !strings.HasPrefix(answer, `{"jsonrpc":"2.0","id":2,`) || !strings.Contains(answer, MetaEvidence) || strings.Contains(answer, "In doubt") {
+		t.Error(answer)
+	}
+	h.recorded("session-1", map[string]string{"demo/pay": "allow not_run allow success "})
+}
+
+// slowly is a run whose permissions are recorded, and heard of only later.
+type slowly struct {
+	Run
+	recorded chan struct{}
+}
+
+func (s *slowly) AskStep(ctx context.Context, step string, a api.AskStep, wait time.Duration) (*api.Step, error) {
+	got, err := s.Run.AskStep(context.WithoutCancel(ctx), step, a, wait)
+	s.recorded <- struct{}{}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(300 * time.Millisecond):
+		return got, err
+	}
+}

@@ -26,6 +26,9 @@ const (
 	maxOutput = 1 << 20
 	// reportFor is how long it is tried to record what came of a call.
 	reportFor = 30 * time.Second
+	// askedFor is how long the answer to a question is waited for that the client has
+	// cancelled.
+	askedFor = time.Second
 	// cancelledFor is how long a server has to answer a call that the client has
 	// cancelled, before nobody knows what came of it.
 	cancelledFor = 10 * time.Second
@@ -402,10 +405,15 @@ func (g *gateway) askOnce(ctx context.Context, c *call, wait time.Duration) (ste
 	// Each call asks under a name of its own: a permission whose answer was lost is
 	// nobody's, and in doubt.
 	asker := fmt.Sprintf("%s.%d", g.Asker, g.Names.count())
-	step, err = g.Run.AskStep(ctx, c.step, api.AskStep{
+	ask := api.AskStep{
 		Tool: g.Server + "/" + c.tool.name, Action: g.Server + "/" + c.tool.name, Input: []byte(g.Redact.redact(c.input)), Asker: asker,
 		Description: g.Redact.text(c.tool.description), Schema: []byte(g.Redact.redact(c.tool.schema)), Idempotent: c.tool.again, Observe: g.Observe,
-	}, wait)
+	}
+	step, err = g.askNow(ctx, c.step, ask)
+	if err == nil && step.State == api.StepWaiting && wait > 0 {
+		g.Names.waits(g.Server, c.key, c.step)
+		step, err = g.Run.AskStep(ctx, c.step, ask, wait)
+	}
 	if err != nil {
 		g.Names.stands(g.Server, c.key, c.step, "")
 		return nil, fmt.Errorf("permission could not be asked for: %w", err)
@@ -413,6 +421,15 @@ func (g *gateway) askOnce(ctx context.Context, c *call, wait time.Duration) (ste
 	g.Names.stands(g.Server, c.key, c.step, step.State)
 	c.auth, c.attempt = step.Authorization, step.Attempt
 	return step, nil
+}
+
+// askNow asks, and waits for no human. What is cancelled meanwhile is answered all the same,
+// if it is soon: else a permission would be in doubt that nobody has used.
+func (g *gateway) askNow(ctx context.Context, step string, ask api.AskStep) (*api.Step, error) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(askedFor, cancel) })()
+	return g.Run.AskStep(late, step, ask, 0)
 }
 
 // forward gives a call that is permitted to the server.

@@ -101,6 +101,16 @@ func (n *Names) read(server string, step api.StepSummary) {
 	}
 }
 
+// waits notes that a call waits for a human, and that somebody waits for her answer: the
+// same call again is no question of its own.
+func (n *Names) waits(server, key, step string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s := n.of(key); step == stepName(server, key, s.last) {
+		s.open, s.busy = api.StepWaiting, true
+	}
+}
+
 // stands notes how a call stands that was asked for; "": nobody knows, and it is read
 // anew.
 func (n *Names) stands(server, key, step, state string) {
