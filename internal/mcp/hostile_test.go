@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -357,14 +358,16 @@ func TestServerDoesNotRead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("what is tested are processes of their own, which the race detector does not see")
 	}
-	for how, server := range map[string]*exec.Cmd{"terminated": exec.Command("sleep", "60"), "killed": exec.Command("sh", "-c", "trap '' TERM; exec sleep 60")} {
+	const ready = `echo '{"jsonrpc":"2.0","method":"notifications/ready"}'; exec sleep 60`
+	for how, script := range map[string]string{"terminated": ready, "killed": "trap '' TERM; " + ready} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t)
 			ctx, cancel := context.WithCancel(context.Background())
 			in, client := io.Pipe()
+			heard, out := io.Pipe()
 			ended := make(chan error, 1)
-			go func() { ended <- Stdio(ctx, h.config("gateway-1"), in, io.Discard, server) }()
+			go func() { ended <- Stdio(ctx, h.config("gateway-1"), in, out, exec.Command("sh", "-c", script)) }()
 			wrote := make(chan struct{})
 			go func() {
 				defer close(wrote)
@@ -375,7 +378,10 @@ func TestServerDoesNotRead(t *testing.T) {
 					}
 				}
 			}()
-			time.Sleep(200 * time.Millisecond) // its pipe is full
+			if _, err := bufio.NewReader(heard).ReadString('\n'); err != nil { // what it does about signals is set
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond) // its pipe is full
 			cancel()
 			select {
 			case err := <-ended:
