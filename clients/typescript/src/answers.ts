@@ -171,6 +171,8 @@ export interface ProblemDocument {
   detail?: string;
   /** For programs: it does not change. docs/http-api.md lists them. */
   reason: string;
+  /** Of a handoff: nothing is proven wrong, and the detail says what would decide it. */
+  undecidable?: boolean;
   stands?: EvidenceID;
   index?: number;
   until?: string;

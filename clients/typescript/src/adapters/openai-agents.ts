@@ -135,14 +135,23 @@ async function restsOn(run: Run, task: string): Promise<string[]> {
   return choice as string[];
 }
 
-/** Opens a run that continues an offer, which may be on its way to the agent's daemon: it is waited for, 30 seconds unless `wait` says how long. */
+/**
+ * Opens a run that continues an offer. It may be on its way to the agent's daemon, or lie there under a tree head older
+ * than what was accepted since, until its giver sends a newer bundle: it is waited for, 30 seconds unless `wait` says how
+ * long.
+ */
 export async function openOffered(ledgerd: Ledgerd, key: string, what: OpenRun & { continues: EvidenceID }, { wait = 30_000 }: { wait?: number } = {}): Promise<Run> {
   for (const until = performance.now() + wait; ; ) {
     try {
       return await ledgerd.open(key, what);
     } catch (e) {
-      if (!(e instanceof Problem) || e.status !== 404 || performance.now() > until) throw e;
+      if (!(e instanceof Problem) || !mayCome(e) || performance.now() > until) throw e;
     }
     await sleep(100);
   }
+}
+
+/** docs/http-api.md, "The inbox". */
+function mayCome({ status, reason, document }: Problem): boolean {
+  return status === 404 || reason === 'handoff_head_older' || (reason === 'handoff_head_inconsistent' && document.undecidable === true);
 }

@@ -10,7 +10,7 @@ import { Agent, Runner, tool as agentsTool, Usage } from '@openai/agents';
 import { generateText, stepCountIs, tool as aiTool } from 'ai';
 import { MockLanguageModelV3 } from 'ai/test';
 import { z } from 'zod';
-import { Denied, Failed, Ledgerd, LedgerdError, ToolError } from '../../dist/index.js';
+import { Denied, Failed, Ledgerd, LedgerdError, Problem, ToolError } from '../../dist/index.js';
 import * as ai from '../../dist/adapters/ai.js';
 import * as lang from '../../dist/adapters/langgraph.js';
 import * as agents from '../../dist/adapters/openai-agents.js';
@@ -222,6 +222,24 @@ test('openai-agents: what goes on after its time was up is not begun again', asy
   await new Runner({ tracingDisabled: true }).run(new Agent({ name: 'A', tools: [send], model: agents.governModel(run, model) }), 'Send it.');
   assert.equal(sent, 1);
   assert.equal((await run.state()).steps.length, 1);
+});
+
+test('openai agents: an offer that is on its way is waited for, and one that is refused is not', async () => {
+  const problem = (status, reason, more = {}) => new Problem({ type: '', title: '', status, reason, ...more });
+  const answers = (...all) => ({
+    async open() {
+      const next = all.shift();
+      if (next instanceof Problem) throw next;
+      return next;
+    },
+  });
+  const what = { task: 'analyse', continues: `ev_${'B'.repeat(42)}A` };
+  const coming = [problem(404, 'not_found'), problem(422, 'handoff_head_older'), problem(422, 'handoff_head_inconsistent', { undecidable: true })];
+  assert.equal(await agents.openOffered(answers(...coming, 'a run'), 'a', what), 'a run');
+  for (const final of [problem(422, 'handoff_head_inconsistent'), problem(422, 'handoff_signature'), problem(409, 'handoff_used')]) {
+    await assert.rejects(agents.openOffered(answers(final, 'a run'), 'a', what), final);
+  }
+  await assert.rejects(agents.openOffered(answers(...coming, ...coming), 'a', what, { wait: 0 }), coming[0]);
 });
 
 test('IDs and names that fit no path, and questions beyond what a request may have', async () => {
