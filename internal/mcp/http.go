@@ -92,6 +92,7 @@ func (p *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "want a request to this machine, of a page of this machine's or of an --origin that is named", http.StatusForbidden)
 		return
 	}
+	cors(w.Header(), r.Header.Get("Origin"))
 	switch r.Method {
 	case http.MethodPost:
 		p.post(w, r)
@@ -109,8 +110,10 @@ func (p *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			p.forget(r.Header.Get(sessionHeader))
 		}
 		p.pass(w, resp, g)
+	case http.MethodOptions:
+		preflight(w, r)
 	default:
-		w.Header().Set("Allow", "GET, POST, DELETE")
+		w.Header().Set("Allow", "GET, POST, DELETE, OPTIONS")
 		http.Error(w, "want GET, POST or DELETE", http.StatusMethodNotAllowed)
 	}
 }
@@ -368,7 +371,7 @@ var hop = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authen
 
 func copyHeader(to, from http.Header) {
 	for name, values := range from {
-		if !slices.Contains(hop, name) {
+		if !slices.Contains(hop, name) && !ofBrowsers(name) {
 			to[name] = slices.Clone(values)
 		}
 	}
@@ -384,7 +387,6 @@ func (p *Handler) send(ctx context.Context, r *http.Request, body []byte, change
 		return nil, err
 	}
 	copyHeader(req.Header, r.Header)
-	req.Header.Del("Origin") // it was looked at here, and is another's there
 	req.Header.Set("Accept-Encoding", "identity")
 	if change != nil {
 		change(req.Header)

@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"ledgerd/internal/api"
+	"ledgerd/internal/browsertest"
 )
 
 // behind serves a server of the SDK's over HTTP, behind a gateway.
@@ -258,4 +260,104 @@ func TestHTTPServerGone(t *testing.T) {
 		}
 	}
 	h.sound(h.state().Run)
+}
+
+// TestPage: a page of another origin that may ask speaks to a server through the gateway, as
+// its browser has it; the browser keeps the answers from one that may not.
+func TestPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what is tested is a browser's")
+	}
+	browser := browsertest.Start(t)
+	h := newHouse(t)
+	gateway := h.behind(demo(), nil)
+	pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, "<title>a client</title>")
+	}))
+	t.Cleanup(pages.Close)
+	const client = `(async () => {
+		let session;
+		const post = async (message) => {
+			const headers = { 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream', 'MCP-Protocol-Version': '2025-06-18' };
+			if (session) headers['Mcp-Session-Id'] = session;
+			const answer = await fetch(%[1]q, { method: 'POST', headers, body: JSON.stringify({ jsonrpc: '2.0', ...message }) });
+			session ??= answer.headers.get('Mcp-Session-Id');
+			return answer.status + ' ' + (await answer.text());
+		};
+		await post({ id: 1, method: 'initialize', params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'page', version: '1' } } });
+		await post({ method: 'notifications/initialized' });
+		const answer = await post({ id: 2, method: 'tools/call', params: { name: 'echo', arguments: { text: 'hello' } } });
+		await fetch(%[1]q, { method: 'DELETE', headers: { 'Mcp-Session-Id': session } });
+		return answer;
+	})().catch((e) => String(e))`
+	script := fmt.Sprintf(client, gateway.URL)
+	page := browser.Open(pages.URL)
+	page.Wait(`document.title === 'a client'`)
+	if answer := page.Text(script); !strings.HasPrefix(answer, "200 ") || !strings.Contains(answer, "echo hello") || !strings.Contains(answer, MetaEvidence) {
+		t.Errorf("a page of this machine's: %s", answer)
+	}
+	stranger := browser.Open("data:text/html,<title>a stranger</title>") // whose origin is null
+	stranger.Wait(`document.title === 'a stranger'`)
+	if answer := stranger.Text(script); answer != "TypeError: Failed to fetch" {
+		t.Errorf("a page of nobody's: %s", answer)
+	}
+	if st := h.state(); len(st.Steps) != 1 {
+		t.Errorf("%+v", st.Steps)
+	}
+}
+
+// TestOrigins: what a browser asks for a page is answered for those that are named, whatever
+// the server behind says of that.
+func TestOrigins(t *testing.T) {
+	h := newHouse(t)
+	var got http.Header
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Access-Control-Allow-Credentials", "true")
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	t.Cleanup(server.Close)
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := NewHandler(h.config("gateway-1"), u, []string{"https://app.example"})
+	t.Cleanup(p.Close)
+	for _, c := range []struct {
+		method, origin string
+		status         int
+	}{
+		{"OPTIONS", "https://app.example", 204},
+		{"OPTIONS", "https://other.example", 403},
+		{"OPTIONS", "https://app.example.attacker.example", 403},
+		{"POST", "https://app.example", 202},
+		{"POST", "https://other.example", 403},
+	} {
+		r := httptest.NewRequest(c.method, "http://127.0.0.1/", strings.NewReader(`{"jsonrpc":"2.0","method":"notifications/x"}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Origin", c.origin)
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		if c.method == "OPTIONS" {
+			r.Header.Set("Access-Control-Request-Method", "POST")
+			r.Header.Set("Access-Control-Request-Headers", "content-type,mcp-session-id")
+		}
+		w := httptest.NewRecorder()
+		p.ServeHTTP(w, r)
+		a := w.Header()
+		may := c.origin
+		if c.status == 403 {
+			may = ""
+		}
+		if w.Code != c.status || a.Get("Access-Control-Allow-Origin") != may || a.Get("Access-Control-Allow-Credentials") != "" {
+			t.Errorf("%s of %s: %d %v", c.method, c.origin, w.Code, a)
+		}
+		if c.status == 204 && (a.Get("Access-Control-Allow-Headers") != "content-type,mcp-session-id" || !strings.Contains(a.Get("Access-Control-Allow-Methods"), "POST")) {
+			t.Errorf("%s of %s: %v", c.method, c.origin, a)
+		}
+	}
+	if got == nil || got.Get("Origin") != "" || got.Get("Sec-Fetch-Site") != "" {
+		t.Errorf("to the server: %v", got)
+	}
 }
