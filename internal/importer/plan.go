@@ -266,7 +266,7 @@ func (p *planner) execute(c *Call, at evidence.Time, parts []part, finish func(*
 // claim closes the conversation: whoever hands in a transcript with a contract
 // says that the contract was met. The words are the last that the agent spoke.
 func (p *planner) claim() {
-	text := textPart("The work is done.")
+	text := textPart("The transcript has no words of the agent's.")
 	if p.said != nil {
 		text = *p.said
 	}
