@@ -140,7 +140,7 @@ func TestPowerLossAtEveryOperation(t *testing.T) {
 	var ops, points, failures atomic.Int64
 	every := int64(2)
 	if testing.Short() {
-		every = 29
+		every = 13
 	}
 	var one sync.Mutex
 	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {

@@ -447,7 +447,7 @@ func TestVaultPowerLossAtEveryOperation(t *testing.T) {
 			var ops, points, failures atomic.Int64
 			every := int64(1)
 			if testing.Short() {
-				every = 53
+				every = 17
 			}
 			fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
 				if op.Kind.ReadOrWrite() != errorfs.OpIsWrite || op.Kind == errorfs.OpMkdirAll {
