@@ -26,8 +26,12 @@ func preflight(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// ofBrowsers says whether a header is between a browser and this gateway, about the page that
-// asks. The server behind is asked by the gateway, and by no page.
-func ofBrowsers(name string) bool {
-	return name == "Origin" || strings.HasPrefix(name, "Sec-Fetch-") || strings.HasPrefix(name, "Access-Control-")
+// withoutPage takes out of headers what is between a browser and this gateway, about the page
+// that asks. The server behind is asked by the gateway, and by no page.
+func withoutPage(h http.Header) {
+	for name := range h {
+		if name == "Origin" || strings.HasPrefix(name, "Sec-Fetch-") || strings.HasPrefix(name, "Access-Control-") {
+			h.Del(name)
+		}
+	}
 }

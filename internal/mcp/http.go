@@ -371,7 +371,7 @@ var hop = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authen
 
 func copyHeader(to, from http.Header) {
 	for name, values := range from {
-		if !slices.Contains(hop, name) && !ofBrowsers(name) {
+		if !slices.Contains(hop, name) {
 			to[name] = slices.Clone(values)
 		}
 	}
@@ -387,6 +387,10 @@ func (p *Handler) send(ctx context.Context, r *http.Request, body []byte, change
 		return nil, err
 	}
 	copyHeader(req.Header, r.Header)
+	ofPage := r.Header.Get("Origin") != ""
+	if ofPage {
+		withoutPage(req.Header)
+	}
 	req.Header.Set("Accept-Encoding", "identity")
 	if change != nil {
 		change(req.Header)
@@ -394,6 +398,9 @@ func (p *Handler) send(ctx context.Context, r *http.Request, body []byte, change
 	resp, err := p.http.Do(req)
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err // without the URL: what opens the server may be in it, and is no client's, and no record's
+	}
+	if ofPage && err == nil {
+		withoutPage(resp.Header)
 	}
 	return resp, err
 }
