@@ -2,11 +2,12 @@ package hook
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"ledgerd/internal/claudecode"
 )
 
 // claudeCode is Claude Code (https://code.claude.com/docs/en/hooks). It blocks on a
@@ -165,12 +166,6 @@ func claudeOutcomes(path string) (map[string]outcome, error) {
 	return found, err
 }
 
-// Beginnings of what the agent writes as the result of a call that was not made.
-var claudeRefused = []string{
-	"The user doesn't want to proceed with this tool use", "The user doesn't want to take this action right now", "Permission to use ",
-	"Claude requested permissions to ", // and nobody was there to be asked (anthropics/claude-code#67268)
-}
-
 func claudeResult(isError bool, content, result jsontext.Value) outcome {
 	text := textOf(content)
 	switch {
@@ -181,7 +176,7 @@ func claudeResult(isError bool, content, result jsontext.Value) outcome {
 			o.status = claudeStatus(nil, result)
 		}
 		return o
-	case slices.ContainsFunc(claudeRefused, func(s string) bool { return strings.HasPrefix(text, s) }):
+	case claudecode.RefusedBy(text) != "":
 		return outcome{status: notRun}
 	case strings.HasPrefix(text, "Exit code "):
 		return outcome{status: failure, err: text}

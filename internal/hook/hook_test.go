@@ -481,9 +481,11 @@ func TestReconcile(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 
-	// Without anybody to ask (claude -p), what needs permission is not made.
-	if o := claudeResult(true, []byte(`"Claude requested permissions to write to /home/dev/x/a.go, but you haven't granted it yet."`), nil); o.status != notRun {
-		t.Errorf("%+v", o)
+	// Without anybody to ask (claude -p, a subagent), what needs permission is not made.
+	for _, said := range []string{"Claude requested permissions to write to /home/dev/x/a.go, but you haven't granted it yet.", "Permission for this tool use was denied. It was not run."} {
+		if o := claudeResult(true, fmt.Appendf(nil, "%q", said), nil); o.status != notRun {
+			t.Errorf("%s: %+v", said, o)
+		}
 	}
 	if _, err := claudeOutcomes(t.TempDir()); err == nil {
 		t.Error("a directory is read as a transcript")
@@ -922,7 +924,7 @@ func TestEarly(t *testing.T) {
 	for _, dep := range strings.Fields(string(out)) {
 		host, _, _ := strings.Cut(dep, "/")
 		switch {
-		case dep == "ledgerd/internal/hook", dep == "ledgerd/internal/hook/early", dep == "ledgerd/internal/filelock", dep == "ledgerd/internal/userdaemon/place":
+		case dep == "ledgerd/internal/hook", dep == "ledgerd/internal/hook/early", dep == "ledgerd/internal/filelock", dep == "ledgerd/internal/userdaemon/place", dep == "ledgerd/internal/claudecode":
 		case strings.HasPrefix(dep, "github.com/go-json-experiment/json"), dep == "golang.org/x/sys/unix", host == "vendor":
 		case strings.Contains(host, "."), host == "ledgerd", dep == "net/http", dep == "net/url", dep == "net/textproto", dep == "regexp":
 			t.Errorf("package early needs %s, which is initialised late, or takes its time", dep)

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"ledgerd/evidence"
+	"ledgerd/internal/claudecode"
 )
 
 // A session file of Claude Code (~/.claude/projects/…/SESSION.jsonl): a JSON object
@@ -286,27 +287,6 @@ func (r *claudeReader) end(thread string) {
 	delete(r.turns, thread)
 }
 
-// claudeRefused are beginnings of what the program writes as the result of a call
-// that was not made, and who refused it.
-var claudeRefused = []struct{ begins, by string }{
-	{"The user doesn't want to proceed with this tool use", "user"},
-	{"The user doesn't want to take this action right now", "user"},
-	{"Permission to use ", "permissions"},
-	{"Permission for this tool use was denied", "permissions"}, // to a subagent, or where nobody can be asked
-	{"Permission for this action has been denied", "permissions"},
-	{"Claude requested permissions to ", "permissions"}, // and nobody gave them
-}
-
-// refusedBy says who refused a call with that result, "" where it was made.
-func refusedBy(result string) string {
-	for _, x := range claudeRefused {
-		if strings.HasPrefix(result, x.begins) {
-			return x.by
-		}
-	}
-	return ""
-}
-
 const claudeInterrupted = "[Request interrupted by user"
 
 // user adds what a line of the user's side holds: results, words, and what the
@@ -335,7 +315,7 @@ func (r *claudeReader) user(m Message, o, message object) {
 		case !block.is("is_error"):
 			return evidence.StatusSuccess, ""
 		}
-		return evidence.StatusFailure, refusedBy(string(content.data))
+		return evidence.StatusFailure, claudecode.RefusedBy(string(content.data))
 	})
 	for i := before; i < len(r.t.Messages); i++ {
 		x := &r.t.Messages[i]
