@@ -22,9 +22,9 @@ type heard struct {
 	order []string
 }
 
-// claim takes an id for a request of the client's, so that the answer under it is the
+// reserve takes an id for a request of the client's, so that the answer under it is the
 // answer to that one.
-func (g *gateway) claim(id string) error {
+func (g *gateway) reserve(id string) error {
 	if strings.HasPrefix(id, `"`+ownID) {
 		return fmt.Errorf("the gateway's own ids begin with %s", ownID)
 	}

@@ -165,7 +165,7 @@ func (g *gateway) batch(raw []byte) error {
 
 func (g *gateway) take(m *message) error {
 	if m.method != "" && m.id != "" {
-		if err := g.claim(m.id); err != nil {
+		if err := g.reserve(m.id); err != nil {
 			return g.toClient(rpcError("null", -32600, "refused by ledgerd: "+err.Error()))
 		}
 	}
@@ -292,7 +292,7 @@ func (g *gateway) answered(m *message) answerer {
 
 func nothing(*message) []byte { return nil }
 
-// enter notes a call whose id is claimed. From then on it can be cancelled.
+// enter notes a call whose id is reserved. From then on it can be cancelled.
 func (g *gateway) enter(ctx context.Context, m *message) (*call, context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &call{id: m.id, raw: m.raw, cancel: cancel}

@@ -234,7 +234,7 @@ func (p *Handler) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if m.method != "" && m.id != "" {
-		if err := g.claim(m.id); err != nil {
+		if err := g.reserve(m.id); err != nil {
 			p.answer(w, http.StatusBadRequest, rpcError("null", -32600, "refused by ledgerd: "+err.Error()))
 			return
 		}
@@ -313,7 +313,7 @@ func (p *Handler) unanswered(w http.ResponseWriter, resp *http.Response, g *gate
 // postBatch passes on a batch that holds no call.
 func (p *Handler) postBatch(w http.ResponseWriter, r *http.Request, body []byte) {
 	g := p.asking(r)
-	all, err := g.claimBatch(body)
+	all, err := g.reserveBatch(body)
 	if err != nil {
 		g.release(all...)
 		p.answer(w, http.StatusBadRequest, rpcError("null", -32600, "refused by ledgerd: "+err.Error()))
@@ -333,9 +333,9 @@ func (p *Handler) postBatch(w http.ResponseWriter, r *http.Request, body []byte)
 	}
 }
 
-// claimBatch takes the ids of the requests in a batch, and returns its messages: those
+// reserveBatch takes the ids of the requests in a batch, and returns its messages: those
 // before the first that is not to be passed on, which it reports.
-func (g *gateway) claimBatch(body []byte) (all []*message, err error) {
+func (g *gateway) reserveBatch(body []byte) (all []*message, err error) {
 	each, err := elements(body)
 	if err == nil && len(each) == 0 {
 		err = errors.New("want a batch that holds a message, found none in it")
@@ -351,7 +351,7 @@ func (g *gateway) claimBatch(body []byte) (all []*message, err error) {
 		case m.method == "tools/call":
 			return all, errors.New("over HTTP a call comes by itself, and not in a batch")
 		case m.method != "" && m.id != "":
-			if err := g.claim(m.id); err != nil {
+			if err := g.reserve(m.id); err != nil {
 				return all, err
 			}
 		}
